@@ -382,3 +382,84 @@ def test_confirming_says_that_a_last_row_is_taken_without_its_line_end(run):
     assert said in run("confirm-deletes", "docs", **recipe).stdout
     run("sync", **recipe)
     assert "The seco" in {row["text"] for row in run.world.table_rows("text")}
+
+
+# --- what is there, and not wanted any more ---
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"exclude": ["3.md"]}, "the exclude pattern '3.md' of source docs fits it"),
+        ({"include": ["?.md", "1?.md", "!3.md"]}, "none of its include patterns fits it"),
+        ({}, ".gitignore ignores it"),
+    ],
+    ids=["exclude", "include", "gitignore"],
+)
+def test_a_file_that_is_there_and_not_wanted_is_not_said_to_be_gone(run, rules, said):
+    filled(run, **source(run))
+    if not rules:
+        run.world.write(".gitignore", "3.md\n")
+    rules = source(run, **rules)
+    run("sync", **rules)
+    missing = run.json("why", "docs:3.md", **rules)
+    assert (missing["document"]["state"], "is missing" in missing["paragraph"]) == ("missing", False)
+    assert "docs:3.md is on disk, and is not taken since 20" in missing["paragraph"]
+    assert said in missing["paragraph"]
+    assert "Put the file back" not in missing["next"]
+    assert "not taken since 20" in run.json("history", "docs:3.md", **rules)["summary"]
+    later(run, **rules)
+    gone = run.json("why", "docs:3.md", **rules)
+    assert (gone["document"]["state"], gone["reason"]) == ("gone", missing["reason"])
+    assert f"Its file is on disk, and is not taken: {said}" in gone["paragraph"]
+    assert "source docs" in gone["next"]
+    assert f"It is on disk, and is not taken: {said}" in run.json("history", "docs:3.md", **rules)["summary"]
+    for args in (("undelete",), ("expedite", "--dry-run"), ("expedite", "--yes")):
+        refused = run(args[0], "docs:3.md", *args[1:], **rules)
+        assert refused.exit_code == 2
+        assert "docs:3.md is on disk, and is not" in refused.stderr
+        assert "put the file back" not in refused.stderr.lower()
+
+
+def test_patterns_that_leave_out_too_much_freeze_the_source_and_are_named(run):
+    """It said that the documents are gone, and asked for the folder back."""
+    filled(run, **source(run))
+    rules = source(run, exclude=["1*.md"])
+    assert run("sync", **rules).exit_code == 6
+    (frozen,) = run.json("status", **rules)["problems"]
+    assert "11 of 21 documents are not wanted by its patterns any more, more than max_delete_share" in str(
+        frozen
+    )
+    assert "Change its patterns back" in frozen["hint"]
+    why = run.json("why", "docs:12.md", **rules)
+    assert (why["reason"], why["published"]) == ("frozen", True)
+    assert "the exclude pattern '1*.md' of source docs fits it, and the source is frozen" in why["paragraph"]
+    assert "takes it out" not in why["paragraph"]
+    assert "Change its patterns back" in why["next"]
+    run.world.remove("0.md")
+    run("sync", **rules)
+    (frozen,) = run.json("status", **rules)["problems"]
+    assert "12 of 21 documents are gone, or not wanted by its patterns any more (11)" in str(frozen)
+    assert run("sync", **source(run)).exit_code == 0, "with its old patterns it thaws"
+    assert len(served(run)) == 21
+
+
+def test_rows_of_a_file_that_is_not_wanted_any_more_are_not_said_to_be_gone(run):
+    run.world.write("rows.jsonl", "".join(f'{{"id": {i}, "text": "row {i}"}}\n' for i in range(20)))
+    recipe = {"records.id": "id", "records.text": "{text}", "max_delete_share": 1}
+    assert run("sync", **source(run, **recipe)).exit_code == 0
+    assert len(served(run)) == 20
+    rules = source(run, exclude=["rows.*"], **recipe)
+    assert run("sync", **rules).exit_code == 6
+    (frozen,) = run.json("status", **rules)["problems"]
+    assert "20 of 20 documents are not wanted by its patterns any more: nothing is left of it" in str(frozen)
+    run("confirm-deletes", "docs", **rules)
+    run("sync", **rules)
+    missing = run.json("why", "docs:rows.jsonl#3", **rules)
+    assert "The file of docs:rows.jsonl#3 is on disk, and is not taken since" in missing["paragraph"]
+    later(run, **rules)
+    assert run.json("why", "docs:rows.jsonl#3", **rules)["reason"] == "excluded"
+    assert (
+        "is on disk, and is not wanted by the patterns"
+        in run("undelete", "docs:rows.jsonl#3", **rules).stderr
+    )

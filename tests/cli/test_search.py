@@ -7,6 +7,7 @@ from looking import Looking
 from pdf_files import pdf
 
 from voyage_jobs.retrieval.passage import pattern_of, snippet, words_of
+from voyage_jobs.steps.acts import perform
 
 
 @pytest.fixture
@@ -44,6 +45,21 @@ def test_an_empty_question_and_an_unknown_source_cost_nothing(run):
     run("search", "  ", code=2)
     assert "there is docs" in run("search", "soup", "--source", "dosc", code=2).stderr
     assert len(run.world.transport.requests) == asked
+
+
+def test_rows_of_a_source_that_left_the_configuration_can_be_asked_for(run):
+    """They came up in every search, and could not be named."""
+    more = run.world.root / "more"
+    run.world.write("pot.md", "# Pot\n\nA pot to boil water in.", folder=more)
+    docs = {"name": "docs", "path": str(run.world.docs)}
+    run.world.run(sources=[docs, {"name": "more", "path": str(more)}])
+    with run.world.worker() as context:  # without the other source
+        found = run.json("search", "boil water", "--source", "more")
+        assert {hit["source"] for hit in found["hits"]} == {"more"}
+        assert "there is docs, more." in run("search", "soup", "--source", "dosc", code=2).stderr
+        perform(context, "confirm", {"source": "more"}, "test")
+        run.world.take_turns(context)
+    assert "there is docs." in run("search", "soup", "--source", "more", code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from verify_doors import found, prose, segment_files, settled, sql
@@ -15,7 +16,7 @@ from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import ConfigError, CorruptionError, DiskFullError, LockedError, StateError
 from voyage_jobs.maintenance.backup import MANIFEST, backup, read_manifest
 from voyage_jobs.maintenance.restore import restore
-from voyage_jobs.state import batches
+from voyage_jobs.state import batches, sqlite
 from voyage_jobs.steps.pipeline import Pipeline
 
 
@@ -63,6 +64,21 @@ def test_a_backup_that_fails_leaves_nothing(world, monkeypatch):
 
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(DiskFullError):
+        backup(world.settings(), world.clock, world.root / "copies" / "copy")
+    assert list((world.root / "copies").iterdir()) == []
+
+
+def test_a_backup_onto_a_full_disk_says_so_and_leaves_nothing(world, monkeypatch):
+    """It ended with an unexpected error: the driver gives an error of a copy no code."""
+    connect = sqlite.sqlite_module().connect
+
+    def small(*args, **more):
+        made = connect(*args, **more)
+        made.execute("PRAGMA max_page_count=20")
+        return made
+
+    monkeypatch.setattr(sqlite, "sqlite_module", lambda: SimpleNamespace(connect=small))
+    with pytest.raises(DiskFullError, match=r"No room left on the disk while writing .*state\.db"):
         backup(world.settings(), world.clock, world.root / "copies" / "copy")
     assert list((world.root / "copies").iterdir()) == []
 

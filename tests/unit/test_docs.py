@@ -134,6 +134,13 @@ def test_settings_exist(page):
 
 
 @each_page
+def test_limits_that_are_named_without_their_section_exist(page):
+    program = "\n".join(file.read_text() for file in (ROOT / "voyage_jobs").rglob("*.py"))
+    for name in re.findall(r"`((?:max|min)_\w+)`", page.read_text()):
+        assert re.search(rf"\b{name}\b", program), name
+
+
+@each_page
 def test_configurations_load(page):
     for text in codes_in(page.read_text(), "toml"):
         assert parse_settings(text, ROOT / "voyage-jobs.toml", {}).sources

@@ -20,7 +20,7 @@ ROWS: list[dict[str, Any]] = [
     {},
     {"brand": '3" \\ "', "_draft": True, "end_2": 1},
     {"owner": None, "note": "one\ntwo", "list price": 3, "when": "now"},
-    {"owner": "bob", "tags": ["light"], "note": "one two"},
+    {"owner": "bob", "tags": ["light"], "note": "one two", "цена": 4, "größe": {"ärmel": "kurz"}},
 ]
 
 
@@ -104,6 +104,10 @@ def matching(view: View, where: str) -> list[int]:
         ("`list price` < 4", [5]),
         ("\"when\" = 'now'", [5]),
         ("note = 'one\ntwo'", [5]),
+        ("цена < 6", [6]),
+        ("цена < 6 and ordinal > 3", [6]),
+        ("größe.ärmel = 'kurz'", [6]),
+        ("lower(größe.ärmel) = 'kurz'", [6]),
     ],
 )
 def test_a_field_is_filtered_by_its_name(view: View, where: str, ordinals: list[int]) -> None:

@@ -198,11 +198,21 @@ def test_what_follows_an_array_is_told(tmp_path: Path) -> None:
 
 
 def test_a_name_that_stands_twice_and_is_asked_for_is_not_guessed(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
     shop.write("items.csv", "n,body,body\n1,one,other\n")
     shop.write("fine.csv", "n,x,x,body\n1,a,b,lamp\n")
+    columns = [pa.array(["1"]), pa.array(["one"]), pa.array(["other"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["n", "body", "body"]), shop.docs / "items.parquet")
+    pq.write_table(
+        pa.Table.from_arrays(columns, ["x", "x", "n"]).append_column("body", columns[1]),
+        shop.docs / "fine.parquet",
+    )
     shop.run()
-    assert shop.texts() == {"fine.csv#1": "lamp"}
+    assert shop.texts() == {"fine.csv#1": "lamp", "fine.parquet#other": "one"}
+    assert shop.file("items.parquet").detail == "it has the name 'body' more than once"
     assert shop.file("items.csv").detail == "its first line has the name 'body' more than once"
 
 

@@ -712,6 +712,29 @@ def test_sqlite_by_a_query_that_cannot_write(tmp_path: Path) -> None:
     assert shop.file("note.sqlite").reason == "broken"
 
 
+def test_a_join_with_two_columns_of_one_name_is_not_guessed(tmp_path: Path) -> None:
+    import sqlite3
+
+    source = {"name": "docs", "path": str(tmp_path / "docs"), "delete_grace_s": 0}
+    joined = "from products p join kinds k on k.n = p.kind"
+    shop = Shop(tmp_path, {**FLAT, "query": f"select * {joined}"})
+    with contextlib.closing(sqlite3.connect(shop.docs / "catalog.db")) as database:
+        database.execute(
+            "create table products (n integer, body text, kind integer, price real, at text, m text)"
+        )
+        database.execute("insert into products values (1, 'Lamp', 7, 1.5, '2024-05-06', 'steel')")
+        database.execute("create table kinds (n integer, body text, m text)")
+        database.execute("insert into kinds values (7, 'lights', 'any')")
+        database.commit()
+    shop.run()
+    assert shop.texts() == {}, "it took the last column: the text of another row, which was paid"
+    said = "its query gives the name 'n' more than once: give one another name with AS"
+    assert shop.file("catalog.db").detail == said
+    named = f"select p.*, k.n as kn, k.body as kb, k.m {joined}"  # of `m` nothing is asked
+    shop.run(sources=[{**source, "records": {**FLAT, "query": named}}])
+    assert shop.texts() == {"catalog.db#1": "Lamp"}
+
+
 @pytest.mark.parametrize("rules", [1, 2])
 @pytest.mark.parametrize("context", ["", "title > section"])
 @pytest.mark.parametrize("title", ["", "Lamp", "Lamp \u2028 and *more*", "x" * 900])

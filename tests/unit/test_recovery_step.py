@@ -26,6 +26,7 @@ from voyage_jobs.core.clock import US
 from voyage_jobs.core.crash import arm
 from voyage_jobs.errors import ConfigError, LockedError
 from voyage_jobs.state import circuits
+from voyage_jobs.steps.reprofile import BEGIN, reprofile
 
 DAY_S = 86_400
 
@@ -146,6 +147,32 @@ def test_a_return_to_the_first_table_takes_out_what_went_meanwhile(filled):
     filled.run(lancedb={"table": "other"})
     filled.run()
     assert sorted(shown(filled)) == ["b.md", "c.md"]
+
+
+def test_a_return_to_a_table_of_an_earlier_model_fills_it_anew_and_keeps_what_it_was(filled):
+    """It was refused, with the advice to set the model back, which was refused, too."""
+    lite = {"voyage": {"model": "voyage-4-lite"}}
+    with filled.worker(**lite) as context:
+        reprofile(context, {"do": BEGIN, "target": context.asked.to_json()}, "test")
+    filled.run(**lite, lancedb={"table": "second"})  # there is no table yet that could be kept
+    assert filled.log.named("table.set_aside") == []
+    before, paid = lance.dataset(str(lance_of(filled) / "chunks.lance")).to_table(), filled.ledger.units()
+    filled.run(**lite)
+    found = lance.dataset(str(lance_of(filled) / "chunks.lance")).to_table()
+    second = lance.dataset(str(lance_of(filled) / "second.lance")).to_table()
+    assert found["embedding_key"] == second["embedding_key"] != before["embedding_key"]
+    assert found["chunk_id"] == before["chunk_id"]
+    (told,) = filled.log.named("table.set_aside")
+    assert (
+        "holds vectors of voyage-4, 8 x float, input_type document; those here are of voyage-4-lite"
+        in told["reason"]
+    )
+    assert lance.dataset(told["kept_as"]).to_table() == before, "nothing is lost"
+    assert filled.ledger.units() == paid
+    filled.run(**lite)
+    assert len(filled.log.named("table.set_aside")) == 1
+    with filled.worker(**lite) as context:
+        assert context.table_door.profile().model == "voyage-4-lite"
 
 
 def test_a_table_of_another_profile_is_refused_with_a_way_out(filled, tmp_path):

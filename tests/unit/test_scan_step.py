@@ -246,6 +246,43 @@ def test_what_is_not_taken_has_its_reason_on_record(tmp_path):
         assert scan(context).unchanged == 7  # nothing is looked at twice
 
 
+def test_a_lower_limit_holds_for_files_that_were_taken_before(world):
+    """They stayed until somebody edited them, which then took them out."""
+    world.write("large.md", prose("large") + "x" * 4_000)
+    world.write("small.md", prose("small"))
+    world.run()
+    small, plain = (
+        [{"name": "docs", "path": str(world.docs), "delete_grace_s": 0, **more}]
+        for more in ({"max_file_bytes": 4_000}, {})
+    )
+    paid = world.ledger.batch_tokens
+    with world.worker(sources=small) as context:
+        found = scan(context)
+        assert (found.unchanged, context.log.named("scan.recorded")[-1]["skipped"]) == (1, 1)
+        assert scan(context).unchanged == 2, "that is settled then"
+    world.run(sources=small)
+    assert list(shown(world)) == ["small.md"]
+    with world.worker(sources=small) as context:
+        assert document(context, "large.md").reason == "too_large"
+    world.run(sources=plain)
+    assert list(shown(world)) == ["large.md", "small.md"]
+    assert world.ledger.batch_tokens == paid
+
+
+def test_a_lower_limit_that_would_take_out_too_much_freezes_the_source(world):
+    for name in ("a.md", "b.md", "c.md"):
+        world.write(name, prose(name) + "x" * 4_000)
+    world.run()
+    small = [{"name": "docs", "path": str(world.docs), "max_file_bytes": 4_000}]
+    with world.worker(sources=small) as context:
+        assert "3 of 3 documents are gone, or no longer text (3)" in scan(context).frozen
+    world.run(sources=small)
+    assert len(shown(world)) == 3
+    world.run()
+    with world.worker() as context:
+        assert scan(context).frozen is None
+
+
 def test_a_file_that_becomes_binary_leaves_the_table(world):
     world.write("a.md", prose("a"))
     world.write("b.md", prose("b"))

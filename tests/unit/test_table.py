@@ -123,7 +123,7 @@ def test_no_table_and_no_leave_to_make_one(home: Any) -> None:
 def test_table_for_other_vectors_is_refused(home: Any, other: Profile) -> None:
     opened(home)
 
-    with pytest.raises(ConfigError, match=r"voyage-4.*the settings say") as caught:
+    with pytest.raises(ConfigError, match=r"vectors of voyage-4.*those here are of voyage-4") as caught:
         PublishedTable.open(str(home), NAME, other, create=True)
 
     assert "[lancedb] table" in (caught.value.hint or "")

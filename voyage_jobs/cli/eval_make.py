@@ -39,15 +39,12 @@ def make(
     from voyage_jobs.core.durable import is_there, writing
     from voyage_jobs.errors import ConfigError
     from voyage_jobs.evaluation.sampling import sample
+    from voyage_jobs.retrieval.retriever import demand_sources
     from voyage_jobs.table.view import view_of
 
     settings = settings_of(ctx)
     known = [source.name for source in settings.sources]
-    for source in sources:
-        if source not in known:
-            raise ConfigError(
-                f"There is no source {source!r} in the configuration; there is {', '.join(known)}."
-            )
+    demand_sources(settings, sources, known)
     if is_there(file) and not force:
         raise ConfigError(f"{file} already exists; with --force it is replaced.")
     drawn = sample(view_of(settings.lancedb.uri, settings.lancedb.table), count, sources)

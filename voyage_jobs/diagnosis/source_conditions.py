@@ -13,7 +13,7 @@ from voyage_jobs.diagnosis.entry import Blockers, Cause, Say, entered_in
 from voyage_jobs.diagnosis.snapshot import Facts, Moment
 from voyage_jobs.sources import names
 from voyage_jobs.state.record_files import RecordFile
-from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED, SourceRow
+from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_CONFIGURED, NOT_WANTED, SourceRow
 
 _FOLDERS = 5
 _FILES = 10
@@ -33,9 +33,14 @@ def _frozen(moment: Moment, say: Say) -> Blockers:
 
 def when_frozen(row: SourceRow) -> str:
     """What to do about a source that is frozen."""
+    reason = row.frozen_reason or ""
     undo = f"Bring {names.display(row.path)} back"
-    if ANOTHER_FOLDER in (row.frozen_reason or ""):
+    if reason == NOT_CONFIGURED:
+        undo = "Put it back into the configuration"
+    elif ANOTHER_FOLDER in reason:
         undo = "Set its `path` back"
+    elif NOT_WANTED in reason:
+        undo = "Change its patterns back (`voyage-jobs why FILE` tells which)"
     return f"{undo}, or, if that is meant, `voyage-jobs confirm-deletes {row.name}`."
 
 

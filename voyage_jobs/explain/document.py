@@ -6,11 +6,13 @@ import os
 from collections import Counter
 from typing import Any
 
+from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import iso
 from voyage_jobs.core.plural import counted
 from voyage_jobs.core.profile import chunk_id, document_key
 from voyage_jobs.core.states import Document, Embedding, Version
 from voyage_jobs.explain.record import STANDS, History, Moment
+from voyage_jobs.report import why_file
 from voyage_jobs.report.find import ChunkRef
 from voyage_jobs.sources import names
 from voyage_jobs.state import documents, history, orders, record_files
@@ -38,10 +40,10 @@ Chunks = dict[int, list[ChunkHistory]]
 """The chunks of live versions, by the id of the version."""
 
 
-def of_document(connection: View, document: DocumentRow) -> History:
+def of_document(connection: View, settings: Settings, document: DocumentRow) -> History:
     """The history of one document, with all its versions and the chunks of the live ones."""
     known, live, chunks = _versions(connection, document)
-    summary, hint = _standing(document, live, chunks, is_there=_is_there(connection, document))
+    summary, hint = _standing(connection, settings, document, live, chunks)
     record = History(
         "document",
         f"{document.source}:{document.path}",
@@ -70,11 +72,11 @@ def of_document(connection: View, document: DocumentRow) -> History:
     return record
 
 
-def of_chunk(connection: View, ref: ChunkRef) -> History:
+def of_chunk(connection: View, settings: Settings, ref: ChunkRef) -> History:
     """The history of the chunk with the id `ref.word`: the one at its place, if its text is still that."""
     document = ref.document
     _, live, chunks = _versions(connection, document)
-    about, hint = _standing(document, live, chunks, is_there=_is_there(connection, document))
+    about, hint = _standing(connection, settings, document, live, chunks)
     facts = {"source": document.source, "path": document.path, "ordinal": ref.ordinal}
     record = History("chunk", ref.word, "", hint, facts, under_way=_under_way(live))
     said, carriers = [], set()
@@ -141,12 +143,18 @@ def _told(words: str, move: Move) -> str:
 
 
 def _standing(
-    document: DocumentRow, live: list[VersionHistory], chunks: Chunks, *, is_there: bool
+    connection: View,
+    settings: Settings,
+    document: DocumentRow,
+    live: list[VersionHistory],
+    chunks: Chunks,
 ) -> tuple[str, str | None]:
     """One sentence about where the document is, and the next command if there is one."""
     served = next((version for version in live if version.state is Version.PUBLISHED), None)
     wanted = next((version for version in live if version.state is not Version.PUBLISHED), None)
-    said, hint = _on_disk(document, served, is_there)
+    said, hint = _left_out(connection, settings, document) or _on_disk(
+        document, served, _is_there(connection, document)
+    )
     if wanted is not None:
         more, hint = _on_its_way(wanted, chunks[wanted.id])
         said += f" {more}"
@@ -170,6 +178,17 @@ def _is_there(connection: View, document: DocumentRow) -> bool:
     except OSError:
         return True
     return True
+
+
+def _left_out(connection: View, settings: Settings, document: DocumentRow) -> tuple[str, str | None] | None:
+    """What is told of a document that scans do not take although its file is there."""
+    refused = None
+    if document.state in (Document.MISSING, Document.GONE):
+        refused = why_file.left_out(connection, settings, document)
+    if refused is None:
+        return None
+    since = f" since {iso(document.missing_at)}" if document.state == Document.MISSING else ""
+    return f"It is on disk, and is not taken{since}: {refused.text}.", refused.next
 
 
 def _on_disk(document: DocumentRow, served: VersionHistory | None, is_there: bool) -> tuple[str, str | None]:

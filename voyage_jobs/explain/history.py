@@ -40,10 +40,10 @@ def _describe(connection: View, settings: Settings, meaning: Meaning) -> History
     if isinstance(meaning, BatchRow):
         return of_batch(connection, meaning)
     if isinstance(meaning, ChunkRef):
-        return of_chunk(connection, meaning)
+        return of_chunk(connection, settings, meaning)
     if isinstance(meaning, EmbeddingRef):
         return of_embedding(connection, meaning)
-    return of_document(connection, meaning)
+    return of_document(connection, settings, meaning)
 
 
 def acts(settings: Settings, most: int) -> list[dict[str, object]]:

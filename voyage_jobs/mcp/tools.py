@@ -75,7 +75,7 @@ class Tools:
         self, source: str | None = None, glob: str | None = None, limit: int = 100
     ) -> dict[str, Any]:
         """The documents of a source, or at paths that a glob matches. Raises as `search`."""
-        demand_sources([source] if source else [], names_of(self._settings))
+        demand_sources(self._settings, [source] if source else [], names_of(self._settings))
         view = self._retriever.view()
         found, total = documents.listed(view, [source] if source else [], [glob] if glob else [], limit)
         return {"documents": [each.as_dict() for each in found], "total": total}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from voyage_jobs.readers.encodings import AUTO
-from voyage_jobs.readers.reader import Json, Refused
+from voyage_jobs.readers.reader import Json, Refusal, Refused
 from voyage_jobs.records.columns import TYPES
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, NO_FIELD, Fault, Lack, Row
 from voyage_jobs.records.template import Template, told, value_of
@@ -116,6 +116,12 @@ class Recipe:
             has = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             said = f"it has no field {missing[0]!r}{meant}, and `optional` does not name it; it has {has}"
             raise Refused(NO_FIELD, said)
+
+    def demand_once(self, names: Sequence[str], said: str, hint: str = "") -> None:
+        """Raise Refused where the name of a field that is asked for stands twice: which is meant is not guessed."""
+        twice = next((name for name in self.fields if names.count(name) > 1), None)
+        if twice is not None:
+            raise Refused(Refusal.BROKEN, f"{said} the name {twice!r} more than once{hint}")
 
     def record(self, row: Row) -> Record | Fault:
         """The record of a row, or what it lacks."""

@@ -12,11 +12,13 @@ from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.core.profile import KeyMaker
+from voyage_jobs.core.states import Document
 from voyage_jobs.diagnosis.rooms import rooms as all_rooms
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.records.formats import takes
 from voyage_jobs.report import why_file
 from voyage_jobs.report.find import OnDisk, find
+from voyage_jobs.sources import names
 from voyage_jobs.splitting.forms import RULES
 from voyage_jobs.state import counts, documents, ledger, orders, sources
 from voyage_jobs.state.documents import DocumentRow
@@ -116,6 +118,7 @@ def _document(
     """(source, path, what is known of it). A file that no scan has seen will do, if its folder is known."""
     meaning = find(connection, settings, word, source)
     if isinstance(meaning, DocumentRow):
+        _demand_taken(connection, settings, meaning)
         return meaning.source, meaning.path, meaning
     if not isinstance(meaning, OnDisk):
         raise ConfigError(
@@ -126,6 +129,16 @@ def _document(
         unseen = why_file.unseen(connection, settings, meaning)
         raise ConfigError(unseen.text, hint=unseen.next)
     return meaning.source.name if meaning.source else "", meaning.inside, None
+
+
+def _demand_taken(connection: View, settings: Settings, document: DocumentRow) -> None:
+    """What was given up because the patterns do not want it is not read again."""
+    refused = None
+    if document.state == Document.GONE:
+        refused = why_file.left_out(connection, settings, document)
+    if refused is not None:
+        named = f"{document.source}:{names.display(document.path)}"
+        raise ConfigError(f"{named} is on disk, and is not taken: {refused.text}.", hint=refused.next)
 
 
 def _may_be_taken(connection: View, file: OnDisk) -> bool:
@@ -164,7 +177,8 @@ def _pieces(
     options = split_options(settings, rules_of(connection) or RULES)
     known = None if document is None else orders.newest_content(connection, document.id)
     source = with_defaults(source, sources.by_name(connection, name))
-    read = read_now(source_of(source), path, reader_for(source, path))
+    there = source_of(source)
+    read = read_now(there, path, reader_for(source, path)) if there.keeps(path) else None
     if read is not None and (known is None or not identity_of(read, options).is_that_of(known[1])):
         version = to_version(keys, 0, path, read, options)
         first = {chunk.key: chunk for chunk in reversed(version.chunks)}

@@ -12,6 +12,7 @@ from voyage_jobs.core.clock import iso
 from voyage_jobs.core.states import Embedding, Version
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment
+from voyage_jobs.diagnosis.source_conditions import when_frozen
 from voyage_jobs.report import waits, why_file
 from voyage_jobs.report.waits import Wait
 from voyage_jobs.report.words import ranges, when
@@ -163,6 +164,10 @@ def since_then(view: Standing) -> Wait | None:
     next_ = NOTHING_TO_DO if held is None else held.next
     until = due if due > view.moment.now and held is None else None
     refused = why_file.by_rules(with_defaults(source, view.source), view.path)
+    frozen = None if view.source is None else view.source.frozen_reason
+    if refused is not None and view.source is not None and frozen is not None:
+        said = f"But {refused.text}, and the source is frozen, so it stays: {frozen}."
+        return Wait("frozen", said, None, when_frozen(view.source))
     if refused is not None:
         said = f"But {refused.text}: {scan.lower() if scan == 'The next scan' else scan} takes it out."
         return Wait(refused.code, said, until, next_)
@@ -175,9 +180,8 @@ def since_then(view: Standing) -> Wait | None:
             "folder_unreadable", said, None, "Let this user enter it; the next scan picks up what is there."
         )
     except OSError:
-        frozen = view.source is not None and view.source.frozen_reason is not None
-        if frozen and view.source is not None:
-            said = f"Its file is missing, and the source is frozen: {view.source.frozen_reason}."
+        if frozen is not None:
+            said = f"Its file is missing, and the source is frozen: {frozen}."
             return Wait(
                 "frozen", said, None, f"Bring it back, or `voyage-jobs confirm-deletes {view.row.source}`."
             )

@@ -8,6 +8,7 @@ from voyage_jobs.core.states import Document, Embedding
 from voyage_jobs.diagnosis import record_words
 from voyage_jobs.diagnosis.blocker import NOTHING_TO_DO
 from voyage_jobs.diagnosis.snapshot import Moment
+from voyage_jobs.diagnosis.source_conditions import when_frozen
 from voyage_jobs.report import why_file
 from voyage_jobs.report.answer import Answer
 from voyage_jobs.report.standing import (
@@ -95,7 +96,12 @@ def _missing(view: Standing) -> Answer:
     row, source = view.row, view.configured
     since = row.missing_at or view.moment.now
     where = "the disk" if view.file is None else names.display(view.file.name)
-    said = f"{view.name} is missing from {where} since {when(since, view.moment.now)}.{_still_served(view)}"
+    ago = when(since, view.moment.now)
+    refused = why_file.left_out(view.connection, view.moment.settings, row)
+    said = f"{view.name} is missing from {where} since {ago}.{_still_served(view)}"
+    if refused is not None:
+        what = view.name if view.file is None else f"The file of {view.name}"
+        said = f"{what} is on disk, and is not taken since {ago}: {refused.text}.{_still_served(view)}"
     if view.source is not None and view.source.frozen_reason is not None:
         said += f" Its source is frozen, so nothing is deleted: {view.source.frozen_reason}."
         return Answer(
@@ -104,7 +110,7 @@ def _missing(view: Standing) -> Answer:
             "frozen",
             False,
             said,
-            f"`voyage-jobs confirm-deletes {row.source}`, or bring it back.",
+            when_frozen(view.source),
         )
     if row.reason == KEPT:
         said += " It is kept: `undelete`, or `keep = true` of its source, did that."
@@ -116,15 +122,13 @@ def _missing(view: Standing) -> Answer:
         said += f" Its grace period ends {view.at(until)}; the scan after that removes it."
     else:
         said += " Its grace period is over: the next scan removes it."
-    return Answer(
-        "document",
-        ref_of(row),
+    code, next_ = (
         "missing",
-        False,
-        said,
         "Put the file back, or `voyage-jobs undelete` it, to keep it; else nothing to do.",
-        until,
     )
+    if refused is not None:
+        code, next_ = refused.code, f"Nothing to do if that is meant; else: {refused.next}"
+    return Answer("document", ref_of(row), code, False, said, next_, until)
 
 
 def _gone(view: Standing) -> Answer:
@@ -139,11 +143,16 @@ def _gone(view: Standing) -> Answer:
         return Answer(
             "document", ref_of(row), "moved", False, said, f"`voyage-jobs why {names.in_shell(place)}`"
         )
-    said = f"{view.name} is gone{when_} ({cause or 'no cause on record'})."
+    refused = why_file.left_out(view.connection, view.moment.settings, row)
+    what = "is gone" if refused is None else "was given up"
+    said = f"{view.name} {what}{when_} ({cause or 'no cause on record'})."
     if view.served is not None:
         said += " Its rows are about to leave the table."
     else:
         said += " The table does not show it any more; vectors that were paid for are kept for a while."
+    if refused is not None:
+        said += f" Its file is on disk, and is not taken: {refused.text}."
+        return Answer("document", ref_of(row), refused.code, False, said, refused.next or NOTHING_TO_DO)
     return Answer(
         "document", ref_of(row), "gone", False, said, "Put the file back: the next scan picks it up."
     )

@@ -21,6 +21,7 @@ from voyage_jobs.sources.files import FileStat, Skip
 from voyage_jobs.sources.ignored import GENERATED, GITIGNORED
 from voyage_jobs.sources.links import NOWHERE
 from voyage_jobs.state import documents, record_files, sources
+from voyage_jobs.state.documents import DocumentRow
 from voyage_jobs.state.history import View
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.steps.reading import read_document, reader_for, source_of, with_defaults
@@ -192,6 +193,17 @@ def skipped(reason: str, detail: str | None, source: str) -> Unseen:
 def by_rules(source: SourceSettings, inside: str) -> Unseen | None:
     """Why the patterns of the source do not want a file; None if they do."""
     return _by_rules(source, inside, folder=False)
+
+
+def left_out(connection: View, settings: Settings, document: DocumentRow) -> Unseen | None:
+    """Why the patterns do not want the file of a document, which is there; None if they do, or it is not there."""
+    configured = next((each for each in settings.sources if each.name == document.source), None)
+    if configured is None:
+        return None
+    file = record_files.file_of(connection, document.id)
+    path = document.path if file is None else file.name
+    source = in_force(connection, configured)
+    return None if source_of(source).revision(path) is None else by_rules(source, path)
 
 
 def _by_rules(source: SourceSettings, inside: str, folder: bool | None = None) -> Unseen | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import Clock
-from voyage_jobs.errors import ConfigError, CorruptionError, VendorError
+from voyage_jobs.errors import ConfigError, CorruptionError, DiskFullError, StateError, VendorError
 from voyage_jobs.retrieval.calls import Calls, NotAskedError
 from voyage_jobs.retrieval.candidates import Wanted, candidates
 from voyage_jobs.retrieval.passage import widened_in
@@ -84,7 +84,7 @@ class Retriever:
         names = (
             query.sources if self._elsewhere else sources or [each.name for each in self._settings.sources]
         )
-        _demand_sense(query, names)
+        _demand_sense(query, self._settings, names)
         seen, work = self._seen(), _Work()
         said = query.where
         if said is not None:
@@ -225,7 +225,7 @@ def _rerank_model(query: Query, settings: Settings) -> str | None:
     return (configured or DEFAULT_RERANK_MODEL) if query.rerank else None
 
 
-def _demand_sense(query: Query, names: Sequence[str]) -> None:
+def _demand_sense(query: Query, settings: Settings, names: Sequence[str]) -> None:
     if not query.text.strip():
         raise ConfigError("There is nothing to look for.")
     given = {"query": (query.text,), "filter": (query.where or "",), "path": query.paths}
@@ -242,15 +242,29 @@ def _demand_sense(query: Query, names: Sequence[str]) -> None:
         raise ConfigError(f"{wrong[0]!r} is no name of a field that can be filtered by.")
     if query.mode not in MODES:
         raise ConfigError(f"mode is {query.mode!r}; it must be one of {', '.join(MODES)}.")
-    demand_sources(query.sources, names)
+    demand_sources(settings, query.sources, names)
 
 
-def demand_sources(asked: Sequence[str], names: Sequence[str]) -> None:
-    """Raise ConfigError for a source that is not among those that there are."""
+def demand_sources(settings: Settings, asked: Sequence[str], names: Sequence[str]) -> None:
+    """Raise ConfigError for a source that is neither among those that there are, nor has rows in the table still."""
+    if all(source in names for source in asked):
+        return
+    left = _shown(settings)
     for source in asked:
-        if source not in names:
-            there = ", ".join(names)
+        if source not in names and source not in left:
+            there = ", ".join(dict.fromkeys((*names, *left)))
             raise ConfigError(f"There is no source {source!r} in the configuration; there is {there}.")
+
+
+def _shown(settings: Settings) -> Sequence[str]:
+    from voyage_jobs.state import sources
+    from voyage_jobs.state.door import open_state
+
+    try:
+        with open_state(settings).read() as connection:
+            return sources.shown_names(connection)
+    except (StateError, DiskFullError):
+        return ()
 
 
 def _is_text(word: str) -> bool:

@@ -18,6 +18,7 @@ Every setting has a reason:
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from voyage_jobs.errors import StateError
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 64 * 1024
 _PAGES_PER_STEP = 2_048
+_SQLITE_FULL, _SQLITE_IOERR_WRITE = 13, 778
 AUTOCHECKPOINT_PAGES = (
     16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
 )
@@ -165,17 +167,26 @@ def copy_pages(source: Path, target: Any, progress: Callable[[int, int], None]) 
     """Copy one moment of a database into an open connection of the driver; nothing is synced.
 
     The open read transaction pins the moment, so that later commits neither get in nor make the copy begin again;
-    nobody waits for it. `progress` hears (pages done, pages in all).
+    nobody waits for it. `progress` hears (pages done, pages in all). Raises OSError where the target has no room.
     """
+    module, status = sqlite_module(), 0
+
+    def noted(now: int, left: int, total: int) -> None:
+        nonlocal status
+        status = now
+        progress(total - left, total)
+
     uri = f"file:{quote(os.fsencode(source))}?mode=ro"
-    reader = sqlite_module().connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    reader = module.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
     try:
         reader.execute("BEGIN")
         reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        reader.backup(
-            target,
-            pages=_PAGES_PER_STEP,
-            progress=lambda _status, left, total: progress(total - left, total),
-        )
+        reader.backup(target, pages=_PAGES_PER_STEP, progress=noted)
+    except module.Error as exc:
+        # An error of a backup carries no result code: it is that of the last step.
+        code = exc.sqlite_errorcode = getattr(exc, "sqlite_errorcode", status)
+        if code & 0xFF == _SQLITE_FULL or code == _SQLITE_IOERR_WRITE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
+        raise
     finally:
         reader.close()

@@ -44,6 +44,7 @@ DEFAULTS = 1
 """Those of a source that is new: 0 took what .gitignore and the default excludes leave out."""
 NOT_CONFIGURED = "it is no longer in the configuration"
 ANOTHER_FOLDER = "its path was changed, and they are not in that folder"
+NOT_WANTED = "not wanted by its patterns any more"
 
 
 _COLUMNS = [field.name for field in fields(SourceRow)]
@@ -58,6 +59,12 @@ def all_sources(connection: Connection) -> list[SourceRow]:
 
 # Purpose: which sources the table shows something of.
 _SHOWN = Prepared(select(sources.c.id).where(sources.c.published > 0))
+
+
+def shown_names(connection: Connection) -> list[str]:
+    """Those of which the table shows something, also where they have left the configuration."""
+    shown = {id_ for (id_,) in _SHOWN.rows(connection)}
+    return [row.name for row in all_sources(connection) if row.id in shown]
 
 
 def with_what_they_may_lose(connection: Connection) -> list[SourceRow]:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.core.clock import Clock, now_us
+from voyage_jobs.core.durable import no_room_is_one_error
 from voyage_jobs.core.plural import room
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state import migrate
@@ -96,7 +97,7 @@ def throw_away(
 def _open(
     state: Path | None, clock: Clock, folder: Path, progress: Callable[[int, int], None]
 ) -> ThrowAwayStore:
-    with plain_errors(folder):
+    with plain_errors(folder), no_room_is_one_error(str(folder)):
         descriptor, raw = _nameless(folder)
         try:
             if state is not None:

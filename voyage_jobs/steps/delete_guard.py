@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voyage_jobs.config.source_sections import SourceSettings
-from voyage_jobs.state.sources import ANOTHER_FOLDER
+from voyage_jobs.state.sources import ANOTHER_FOLDER, NOT_WANTED
 
 _SMALL_LOSS = 10
 """So many may go whatever their share is: as many leave a small source in a day's work."""
@@ -27,6 +27,7 @@ def why_freeze(
     another: bool = False,
     spoilt: int = 0,
     withheld: int = 0,
+    unwanted: int = 0,
 ) -> str | None:
     """Why a scan that did not find `vanished` of `live` documents must not delete them; None if it may.
 
@@ -34,20 +35,27 @@ def why_freeze(
     configuration names another folder since the last scan, so a small source is no exception. `spoilt`: as many more
     are there and no text any more; they are lost like those that vanished. `withheld` are records that files lack which
     are frozen or cannot be read: nothing of these is deleted, but where nothing else is left, the folder is not right.
+    `unwanted` of those that vanished are there, and the patterns leave them out; that only changes the words.
     """
     lost = vanished + spoilt
     if lost == 0:
         return None
-    found = f"{lost} of {live} documents are gone"
-    if spoilt:
-        found = f"{lost} of {live} documents are gone, or no longer text ({spoilt})"
+    found = f"{lost} of {live} documents are {_what_became_of_them(lost, spoilt, unwanted)}"
     if another and lost > settings.max_delete_share * live:
-        return f"{found}: {ANOTHER_FOLDER}"
+        return f"{found}: {ANOTHER_FOLDER}" if unwanted < lost else f"{found}, and its path was changed"
     if elsewhere and vanished:
         return f"{found}, and its folder is on another device than before (is something not mounted?)"
-    if lost >= live and not spoilt:
+    if lost >= live and not spoilt and not unwanted:
         return f"{found}: its folder looks empty (is something not mounted?)"
     if lost + withheld >= live:
         return f"{found}: nothing is left of it"
     most = beyond(lost, live, settings)
     return None if most is None else f"{found}, {most}"
+
+
+def _what_became_of_them(lost: int, spoilt: int, unwanted: int) -> str:
+    if unwanted == lost:
+        return NOT_WANTED
+    no_text = f", or no longer text ({spoilt})" if spoilt else ""
+    left_out = f", or {NOT_WANTED} ({unwanted})" if unwanted else ""
+    return f"gone{no_text}{left_out}"

@@ -17,7 +17,7 @@ from voyage_jobs.state.versions import NewVersion
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.losses import PAGE
 from voyage_jobs.steps.naming import source_called
-from voyage_jobs.steps.reading import with_defaults
+from voyage_jobs.steps.reading import leaves_out, source_of, with_defaults
 from voyage_jobs.steps.splitting import split_options, to_version
 from voyage_jobs.steps.texts import read_file_again
 
@@ -77,7 +77,7 @@ def _undelete_one(context: Context, document_id: int, cause: str) -> dict[str, o
             _stay(tx, row.id, cause)
             return {**answer, "how": "leaving"}
         _demand_unmoved(tx, row)
-        if _is_on_disk(context, row):
+        if _is_on_disk(context, tx, row):
             sources.scan_soon(tx, row.source)
             return {**answer, "kept": 0, "how": "on_disk"}
     _publish_a_copy(context, row, cause)
@@ -97,12 +97,19 @@ def _demand_unmoved(tx: Tx, row: DocumentRow) -> None:
             raise ConfigError(f"{_named(row)} has moved to {names.display(there.path)} and is served there.")
 
 
-def _is_on_disk(context: Context, row: DocumentRow) -> bool:
-    """Whether its file is back and no scan has seen it yet."""
+def _is_on_disk(context: Context, tx: Tx, row: DocumentRow) -> bool:
+    """Whether its file is back and no scan has seen it yet. ConfigError if it is there and no scan will take it."""
     source = context.source_settings(row.source)
-    return source is not None and os.path.lexists(
-        os.path.join(os.fsencode(source.path), names.decode(row.path))
-    )
+    if source is None:
+        return False
+    there = source_of(with_defaults(source, sources.by_name(tx.connection, row.source)))
+    file = record_files.file_of(tx.connection, row.id)
+    if leaves_out(there, row.path if file is None else file.name):
+        raise ConfigError(
+            f"{_named(row)} is on disk, and is not wanted by the patterns of its source.",
+            hint=f"`voyage-jobs why {names.in_shell(_named(row))}` tells which; change it, then `voyage-jobs sync`.",
+        )
+    return os.path.lexists(os.path.join(os.fsencode(source.path), names.decode(row.path)))
 
 
 def _publish_a_copy(context: Context, row: DocumentRow, cause: str) -> None:

@@ -124,6 +124,11 @@ def source_of(settings: SourceSettings) -> FolderSource:
     )
 
 
+def leaves_out(source: Source, path: str) -> bool:
+    """Whether a file is there and its source does not want it."""
+    return not source.keeps(path) and source.revision(path) is not None
+
+
 def reader_for(settings: SourceSettings, path: str) -> Registered:
     """The reader of a document of this source, with what the source tells it."""
     return reader_of(path, settings.reader_options)

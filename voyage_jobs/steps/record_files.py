@@ -38,7 +38,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.state.versions import UNSETTLED_MTIME
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.delete_guard import beyond
-from voyage_jobs.steps.reading import RECORD_READER, ReadRecord
+from voyage_jobs.steps.reading import RECORD_READER, ReadRecord, leaves_out
 from voyage_jobs.steps.rereading import unsettled
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ class RecordFiles:
         self._shortened: list[RecordFile] = []
         self.plain: list[tuple[str, str]] = []
         """Documents that are files of records now."""
+        self.left_out: set[int] = set()
+        """Documents of files that are there, and that the patterns do not want."""
         self.done: list[RecordFile] = []
         """Files of which nothing is to be deleted, to be recorded when the scan comes to its end."""
         self.unread = False
@@ -394,9 +396,10 @@ class RecordFiles:
             self._context.log.error("records.frozen", source=self._row.name, file=file, reason=reason)
         for key, each in self._known.items():
             if key not in self._there and not is_protected(each.path):
-                gone.extend(
-                    missing.vanished_ones(connection, record_files.present(connection, each.id), since)
-                )
+                ids = record_files.present(connection, each.id)
+                gone.extend(missing.vanished_ones(connection, ids, since))
+                if leaves_out(self._source, each.name):
+                    self.left_out.update(ids)
         return gone
 
     def withheld(self, connection: Connection) -> int:

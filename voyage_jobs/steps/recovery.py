@@ -177,14 +177,28 @@ def _check_table(context: Context, acknowledged: int, cause: str | None) -> None
             publish_again(context, cause)
         return
     if health.reason == "foreign":
-        raise ConfigError(health.detail, hint=health.hint)
+        if cause is None or not _is_an_earlier_one(context):
+            raise ConfigError(health.detail, hint=health.hint)
+        _set_aside(context, health)
+        publish_again(context, cause)
+        return
     if health.reason == "torn":
-        stamp = str(now_us(context.clock))
-        aside = context.table_door.set_aside(stamp)
-        context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
+        _set_aside(context, health)
         publish_again(context, "the table was damaged")
     else:
         publish_again(context, cause or "the table was missing")
+
+
+def _is_an_earlier_one(context: Context) -> bool:
+    """Whether the table is of this state and has vectors of another profile: it was left before that was changed."""
+    theirs = context.table_door.profile()
+    ours = context.build is None and context.table_door.owner() == context.state_id
+    return ours and theirs is not None and theirs != context.profile
+
+
+def _set_aside(context: Context, health: Health) -> None:
+    aside = context.table_door.set_aside(str(now_us(context.clock)))
+    context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
 
 
 def _while_building(context: Context, health: Health, acknowledged: int) -> None:
@@ -195,8 +209,7 @@ def _while_building(context: Context, health: Health, acknowledged: int) -> None
                 publications.forget_versions(tx)
         return
     if health.reason == "torn":
-        aside = context.table_door.set_aside(str(now_us(context.clock)))
-        context.log.error("table.set_aside", reason=health.detail, kept_as=aside)
+        _set_aside(context, health)
     serve_at_once(context, "the table was damaged" if health.reason == "torn" else "the table was missing")
 
 

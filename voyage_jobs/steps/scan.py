@@ -30,7 +30,7 @@ from voyage_jobs.steps.ahead import Ahead, Turn, Work, done
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.reading import ReadDocument, source_of, with_defaults
 from voyage_jobs.steps.record_files import RecordFiles
-from voyage_jobs.steps.rereading import Rereading
+from voyage_jobs.steps.rereading import Rereading, unsettled
 from voyage_jobs.steps.retained_texts import Retained
 from voyage_jobs.steps.scan_ending import Ending, Marks, Walked
 from voyage_jobs.steps.scan_slices import Slices
@@ -91,11 +91,12 @@ class Scan:
         self._source = source_of(settings)
         self._rules_fingerprint = self._source.fingerprint
         self._rules_changed = row.rules_fingerprint != self._rules_fingerprint
+        self._limits_changed = limits_of(row.rules_fingerprint) != limits_of(self._rules_fingerprint)
         self._rereading = Rereading(row.splitter_fingerprint, self._options, settings.reader_options)
         self._records = RecordFiles(context, row, settings, self._source, self._options)
         self._ahead = Ahead(context, self._source, self._options, self._age_s)
         self._slices = Slices(context, row, self._options)
-        self._ending = Ending(context, row, settings, self._records, self.walked, hinted=hinted)
+        self._ending = Ending(context, row, settings, self._records, self.walked, self._source, hinted)
         self._commits: Mapping[bytes, Commit] | None = None
         """Of all files, once one was read whose date git is to tell."""
 
@@ -210,11 +211,11 @@ class Scan:
             self.walked.begun = missing.begun(connection, self.row.id)
             self._records.begin(connection)
         self.walked.removed = removals(self.context.settings, self.settings)
-        if self._rules_changed and limits_of(self.row.rules_fingerprint) != limits_of(
-            self._rules_fingerprint
-        ):
+        if self._limits_changed:
             with self.context.store.write() as tx:
                 documents.forget_skips(tx, self.row.id)
+                # Until this has come to its end, lest limits that change back pass for those that made its skips.
+                sources.note(tx, self.row.id, rules_fingerprint=None)
         # Noted before the first file is, or a scan that broke off would leave files split in the old way. Where nothing
         # is known yet, there is nothing to compare.
         meanwhile = self._rereading.marker_meanwhile if self._slices.folder_ids else self._rereading.marker
@@ -228,9 +229,16 @@ class Scan:
             def known(folder: str) -> Known:
                 folder_id = self._slices.folder_ids.get(folder)
                 found = {} if folder_id is None else self._rereading.known(connection, folder_id)
-                return self._records.known(folder, found)
+                return self._records.known(folder, self._within_limits(found))
 
             yield from self._source.discover(known, rules_changed=self._rules_changed)
+
+    def _within_limits(self, found: Known) -> Known:
+        """What is known of a folder; where the limits are others, what is too large now is looked at again."""
+        if not self._limits_changed:
+            return found
+        most = self.settings.max_file_bytes
+        return {name: unsettled(was) if was[0] > most else was for name, was in found.items()}
 
     # --- one folder ---
 

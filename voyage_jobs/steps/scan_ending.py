@@ -15,7 +15,7 @@ from voyage_jobs.core.clock import US
 from voyage_jobs.core.crash import crash_point
 from voyage_jobs.items.folder import Removals, back_again, forget_removals, removals
 from voyage_jobs.sources.kinds import Kinds
-from voyage_jobs.sources.source import RootIdentity
+from voyage_jobs.sources.source import RootIdentity, Source
 from voyage_jobs.state import documents, missing, scan_notes, sources
 from voyage_jobs.state.missing import Mark, Vanished
 from voyage_jobs.state.sources import SourceRow
@@ -23,6 +23,7 @@ from voyage_jobs.state.store import Tx
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.delete_guard import why_freeze
 from voyage_jobs.steps.losses import Losses
+from voyage_jobs.steps.reading import leaves_out
 from voyage_jobs.steps.record_files import RecordFiles
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Ending:
     settings: SourceSettings
     records: RecordFiles
     walked: Walked
+    source: Source
     hinted: bool
     gone: Sequence[Vanished] = ()
     """What was not found any more, once the scan has come to its end."""
@@ -155,16 +157,19 @@ class Ending:
         row, settings = self.row, self.settings
         if row.confirmed_at is not None or settings.keep:
             return None
-        meant = sum(each.is_a_loss for each in self.gone if each.id in on_purpose)
+        lost = [each for each in self.gone if each.is_a_loss and each.id not in on_purpose]
+        meant = self.lost - len(lost)
+        rows = self.records.left_out
         moved = row.device is not None and row.device != identity.device
         return why_freeze(
-            self.lost - meant,
+            len(lost),
             live - meant,
             settings,
             elsewhere=moved and settings.same_device,
             another=row.scanned_at is not None and row.device is None,
             spoilt=spoilt,
             withheld=withheld,
+            unwanted=sum(each.id in rows or leaves_out(self.source, each.path) for each in lost),
         )
 
     # --- what the source notes ---

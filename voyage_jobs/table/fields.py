@@ -14,7 +14,7 @@ import orjson
 from voyage_jobs.table.filters import quoted
 
 _TOKEN = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|\.?\d[\w.]*|[<>!=]+|\s+|.""",
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[^\W\d]\w*(?:\.[^\W\d]\w*)*|\.?\d[\w.]*|[<>!=]+|\s+|.""",
     re.DOTALL,
 )
 _KEYWORD = re.compile(

@@ -73,10 +73,11 @@ def demand_ours(found: pa.Schema, profile: Profile | None, where: str) -> None:
     if profile is None:
         return
     if metadata.get(_FINGERPRINT, b"").decode() != profile.fingerprint:
-        theirs = metadata.get(_PROFILE, b"?").decode()
+        theirs = profile_in(found)
+        what = "another profile" if theirs is None else theirs.told
         raise ConfigError(
-            f"The table {where} holds vectors of {theirs}; the settings say {profile.to_json()}.",
-            hint="Name another table in [lancedb] table, or set the configuration back to what the table was made for.",
+            f"The table {where} holds vectors of {what}; those here are of {profile.told}.",
+            hint="Name another table in [lancedb] table; it is filled from the stored vectors at no cost.",
         )
     _demand_columns(found, profile, where)
 

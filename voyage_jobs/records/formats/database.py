@@ -27,6 +27,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
             answer = found.execute(recipe.query)
             names = [each[0] for each in answer.description or ()]
             recipe.demand(names)
+            recipe.demand_once(names, "its query gives", ": give one another name with AS")
             for number, values in enumerate(answer, 1):
                 yield Row(number, dict(zip(names, values, strict=True)))
     except (sqlite3.Error, sqlite3.Warning) as exc:

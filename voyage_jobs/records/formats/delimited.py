@@ -118,9 +118,7 @@ def _names(reader: Iterator[list[str]], recipe: Recipe) -> list[str]:
         said = f"its first line is one name, {names[0]!r}: if another sign is between names, set `delimiter`"
         raise Refused(Refusal.BROKEN, said)
     recipe.demand(names)
-    twice = next((name for name in recipe.fields if names.count(name) > 1), None)
-    if twice is not None:
-        raise Refused(Refusal.BROKEN, f"its first line has the name {twice!r} more than once")
+    recipe.demand_once(names, "its first line has")
     return names
 
 

@@ -27,6 +27,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
         found = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         names = found.schema_arrow.names
         recipe.demand(names, list(_within(found.schema_arrow)))
+        recipe.demand_once(names, "it has")
         wanted = {name.partition(".")[0] for name in recipe.fields} | set(recipe.fields)
         columns = [name for name in names if name in wanted]
         at_once = _rows_at_once(found.metadata, wanted)
