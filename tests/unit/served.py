@@ -23,10 +23,19 @@ class Served:
     """A server for a world's folder, and how to ask it."""
 
     def __init__(
-        self, world, *, token=None, host="127.0.0.1", ready=None, recorder=None, limits=None, **sections
+        self,
+        world,
+        *,
+        token=None,
+        environ=None,
+        host="127.0.0.1",
+        ready=None,
+        recorder=None,
+        limits=None,
+        **sections,
     ):
-        environ = {} if token is None else {"VOYAGE_JOBS_SERVER_TOKEN": token}
-        self.world, self.clock, self.environ = world, SystemClock(), environ
+        self.environ = environ or ({} if token is None else {"VOYAGE_JOBS_SERVER_TOKEN": token})
+        self.world, self.clock = world, SystemClock()
         self.settings = self.again(**sections)
         self.source = "127.0.0.1"
         self.ready = ready or OthersReadiness(self.settings, self.clock)

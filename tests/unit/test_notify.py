@@ -135,6 +135,7 @@ def test_failures_are_told_again_when_they_are_ten_times_as_many(tmp_path):
     assert world.post.told() == ["failed"]
     for number in range(10):
         world.write(f"q{number}.md", f"poison of another kind {number}")
+    world.write("good.md", "a job that fails whole is another matter")
     world.clock.advance(400)
     world.run()
     later(world)

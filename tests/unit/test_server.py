@@ -209,11 +209,11 @@ def test_a_login_leaves_a_cookie_that_scripts_and_other_sites_do_not_get(full, m
         assert gone.startswith(f'{COOKIE}="";')
 
 
-def test_a_token_file_that_vanishes_closes_the_door(full, tmp_path):
-    path = tmp_path / "token"
+@pytest.mark.parametrize("by", ["VOYAGE_JOBS_SERVER_TOKEN_FILE", "CREDENTIALS_DIRECTORY"])
+def test_a_token_file_that_vanishes_closes_the_door(full, tmp_path, by):
+    path = tmp_path / "voyage_jobs_server_token"
     path.write_text(TOKEN)
-    with Served(full) as ask:
-        ask.settings._page_token._file = path
+    with Served(full, environ={by: str(path if by.endswith("_FILE") else tmp_path)}) as ask:
         assert ask("/api/status")[0] == 401
         path.unlink()
         assert ask.json("/api/status", 503)["error"]["code"] == "config"

@@ -20,11 +20,12 @@ class PageToken:
 
     def __init__(self, environ: Mapping[str, str], docker_secrets: Path = DOCKER_SECRETS) -> None:
         self._place = SecretPlace(environ, VARIABLE, docker_secrets)
+        self._expected = self._place.is_set()  # a file that vanishes must not open the page to all
 
     @property
     def configured(self) -> bool:
         """Whether there should be one, usable or not."""
-        return self._place.is_set()
+        return self._expected or self._place.is_set()
 
     @property
     def named_file(self) -> Path | None:

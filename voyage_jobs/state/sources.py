@@ -113,7 +113,8 @@ def configure(tx: Tx, wanted: Sequence[tuple[str, str]]) -> None:
         tx.connection.execute(update(sources).where(sources.c.id == row.id).values(configured=0))
         if row.state == states.Source.ACTIVE:
             freeze(tx, row.id, NOT_CONFIGURED)
-        _let_go(tx, row.id, "its source is no longer in the configuration")
+        if wanted:  # settings without any, as those of the jobs of `eval`, take nothing away
+            _let_go(tx, row.id, "its source is no longer in the configuration")
 
 
 def _let_go(tx: Tx, source_id: int, cause: str) -> None:
