@@ -6,6 +6,7 @@ import pytest
 from step_doors import all_batches, prose, query, shown
 
 from voyage_jobs.core.states import Batch
+from voyage_jobs.report.why import why
 from voyage_jobs.service.reload import apply
 from voyage_jobs.state import publications
 from voyage_jobs.steps.budget import begin_run
@@ -46,6 +47,11 @@ def test_nothing_is_sent_of_a_source_that_left_the_configuration(two):
     two.run(sources=sources(two, "a"))
     assert two.ledger.units() == 2
     assert published(two, "b") == []
+    told = why(two.settings(sources=sources(two, "a")), two.clock, "b:one.md")
+    assert (told.reason, "left the configuration before it was sent" in told.paragraph) == (
+        "not_configured",
+        True,
+    )
     with two.worker(sources=sources(two, "a")) as context:
         assert query(context, "SELECT COUNT(*) FROM embeddings WHERE state = 0") == [(0,)]
 

@@ -59,6 +59,10 @@ def _stands(view: Standing) -> Answer:
         return on_its_way(view, wanted)
     if served is not None:
         return _published(view, served)
+    if view.configured is None:
+        said = f"{view.name} was seen {_first(view)}; source {row.source} left the configuration before it"
+        next_ = f"Put it back, or `voyage-jobs confirm-deletes {row.source}`."
+        return Answer("document", ref_of(row), "not_configured", False, f"{said} was sent.", next_)
     said = f"{view.name} was seen {_first(view)}, and no version of it is on record, which should not be."
     return Answer(
         "document", ref_of(row), "no_version", False, said, "`voyage-jobs verify` finds and repairs it."
