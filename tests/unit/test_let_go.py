@@ -39,6 +39,16 @@ def sources(world, *names, **others):
     ]
 
 
+def assembled(world, those, monkeypatch):
+    """All four texts are in a batch, and the process ended before it was sent."""
+    with world.worker(sources=those) as context, monkeypatch.context() as patch:
+        patch.setattr("voyage_jobs.steps.pipeline.submit", lambda _context: False)
+        pipeline = Pipeline(context, eager=True)
+        for _ in range(10):
+            pipeline.turn()
+        assert [(batch.state, batch.inputs) for batch in all_batches(context)] == [(Batch.PACKED, 4)]
+
+
 def published(world, name):
     return sorted(row["path"] for row in world.table_rows("source", "path") if row["source"] == name)
 
@@ -142,13 +152,7 @@ def test_a_source_that_keeps_what_has_gone_has_it_sent(world):
 
 
 def test_a_batch_that_was_assembled_before_is_taken_apart(two, monkeypatch):
-    both = sources(two, "a", "b")
-    with two.worker(sources=both) as context, monkeypatch.context() as patch:
-        patch.setattr("voyage_jobs.steps.pipeline.submit", lambda _context: False)
-        pipeline = Pipeline(context, eager=True)
-        for _ in range(10):
-            pipeline.turn()
-        assert [batch.state for batch in all_batches(context)] == [Batch.PACKED]
+    assembled(two, sources(two, "a", "b"), monkeypatch)
     two.run(sources=sources(two, "a"))
     assert two.ledger.units() == 2
     with two.worker(sources=sources(two, "a")) as context:
@@ -168,12 +172,7 @@ def test_what_the_table_showed_of_it_comes_back_after_the_table_was_lost(two):
 @pytest.mark.parametrize("limits", [{"tokens": 1}, {"usd": 1e-9}, {"inputs": 1}])
 def test_the_limits_of_a_run_hold_for_what_an_earlier_one_assembled(two, monkeypatch, limits):
     both = sources(two, "a", "b")
-    with two.worker(sources=both) as context, monkeypatch.context() as patch:
-        patch.setattr("voyage_jobs.steps.pipeline.submit", lambda _context: False)
-        pipeline = Pipeline(context, eager=True)
-        for _ in range(10):
-            pipeline.turn()
-        assert [batch.inputs for batch in all_batches(context)] == [4]
+    assembled(two, both, monkeypatch)
     with two.worker(sources=both) as context:
         begin_run(context, **limits)
         pipeline = Pipeline(context, eager=True, most_inputs=limits.get("inputs"), scan_once=True)

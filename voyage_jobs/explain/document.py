@@ -181,7 +181,7 @@ def _is_there(connection: View, document: DocumentRow) -> bool:
 
 
 def _left_out(connection: View, settings: Settings, document: DocumentRow) -> tuple[str, str | None] | None:
-    """What is told of a document that scans do not take although its file is there."""
+    """Why scans leave a document out although its file is there, and what to do; None if they do not."""
     refused = None
     if document.state in (Document.MISSING, Document.GONE):
         refused = why_file.left_out(connection, settings, document)

@@ -146,6 +146,11 @@ def word_of(view: Standing) -> str:
 # --- since it was read ---
 
 
+def put_back(source: str) -> str:
+    """What to do about a source that left the configuration."""
+    return f"Put it back, or `voyage-jobs confirm-deletes {source}`."
+
+
 def since_then(view: Standing) -> Wait | None:
     """What has become of the file since it was read: changed, gone, or not wanted any more by the patterns."""
     source = view.configured
@@ -153,9 +158,7 @@ def since_then(view: Standing) -> Wait | None:
         said = (
             f"Its source {view.row.source} is not in the configuration any more; its rows stay in the table."
         )
-        return Wait(
-            "not_configured", said, None, f"Put it back, or `voyage-jobs confirm-deletes {view.row.source}`."
-        )
+        return Wait("not_configured", said, None, put_back(view.row.source))
     due = view.source.scan_due_at if view.source is not None else 0
     held = waits.first(view.moment, "scan", source=view.row.source)
     scan = "The next scan"

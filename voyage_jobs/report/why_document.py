@@ -16,6 +16,7 @@ from voyage_jobs.report.standing import (
     facts_of,
     groups,
     look,
+    put_back,
     ref_of,
     since_then,
     word_of,
@@ -61,7 +62,7 @@ def _stands(view: Standing) -> Answer:
         return _published(view, served)
     if view.configured is None:
         said = f"{view.name} was seen {_first(view)}; source {row.source} left the configuration before it"
-        next_ = f"Put it back, or `voyage-jobs confirm-deletes {row.source}`."
+        next_ = put_back(row.source)
         return Answer("document", ref_of(row), "not_configured", False, f"{said} was sent.", next_)
     said = f"{view.name} was seen {_first(view)}, and no version of it is on record, which should not be."
     return Answer(

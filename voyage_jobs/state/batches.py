@@ -314,7 +314,7 @@ _LATEST_ENDS = text(
 def refused_in_a_row(connection: Connection, but: int, reason: str, most: int) -> int:
     """How many of the latest jobs that are over, `but` this batch's, failed validation in just these words."""
     ends = connection.execute(_LATEST_ENDS, {"but": but, "most": most}).scalars()
-    return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
+    return _in_a_row(ends, reason)
 
 
 # Purpose: how the latest jobs of a profile whose results are in came out.
@@ -327,6 +327,10 @@ _LATEST_COLLECTED = text(
 def came_out_in_a_row(connection: Connection, profile_id: int, reason: str, most: int) -> int:
     """How many of the latest jobs whose results are in came out in just these words."""
     ends = connection.execute(_LATEST_COLLECTED, {"profile": profile_id, "most": most}).scalars()
+    return _in_a_row(ends, reason)
+
+
+def _in_a_row(ends: Iterable[str], reason: str) -> int:
     return sum(1 for _ in itertools.takewhile(lambda said: said == reason, ends))
 
 

@@ -38,7 +38,7 @@ from voyage_jobs.errors import StateError
 BUSY_TIMEOUT_MS = 30_000
 CACHE_KIB = 64 * 1024
 _PAGES_PER_STEP = 2_048
-_SQLITE_FULL, _SQLITE_IOERR_WRITE = 13, 778
+SQLITE_FULL, _SQLITE_IOERR_WRITE = 13, 778
 AUTOCHECKPOINT_PAGES = (
     16_384  # 64 MiB: large commits rewrite the same index pages, so let them gather in the log
 )
@@ -185,7 +185,7 @@ def copy_pages(source: Path, target: Any, progress: Callable[[int, int], None]) 
     except module.Error as exc:
         # An error of a backup carries no result code: it is that of the last step.
         code = exc.sqlite_errorcode = getattr(exc, "sqlite_errorcode", status)
-        if code & 0xFF == _SQLITE_FULL or code == _SQLITE_IOERR_WRITE:
+        if code & 0xFF == SQLITE_FULL or code == _SQLITE_IOERR_WRITE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from exc
         raise
     finally:

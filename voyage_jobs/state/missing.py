@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from voyage_jobs.core import states
-from voyage_jobs.state import meta, moves
+from voyage_jobs.state import letting_go, meta, moves
 from voyage_jobs.state.documents import KEPT, retire, spoilt
 from voyage_jobs.state.schema import NOT_PRESENT, PATH, documents, is_in, transitions, versions
 from voyage_jobs.state.statements import Prepared, plain, slices
 from voyage_jobs.state.store import Tx
-from voyage_jobs.state.versions import let_go_unshown
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def mark_vanished(
     lost = [each for each in left if each.moved_to is None]
     _move_all(tx, lost, states.Document.MISSING, "vanished", since=tx.now)
     for part in () if keeps else slices([each.id for each in lost]):
-        let_go_unshown(tx, versions.c.document_id.in_(part), "the document is missing")
+        letting_go.unshown(tx, versions.c.document_id.in_(part), "the document is missing")
     retire(tx, [each.id for each in (*meant, *moved)])
     for each in moved:
         to = documents.c.id == each.moved_to

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 from voyage_jobs.core import states
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.state import embeddings as embedding_rows
-from voyage_jobs.state import meta, moves
+from voyage_jobs.state import meta, moves, versions
 from voyage_jobs.state.ledger import BILLED
 from voyage_jobs.state.schema import PATH, chunks, embeddings, is_in, profiles
 from voyage_jobs.state.schema import versions as version_table
@@ -269,12 +269,7 @@ def read_again(tx: Tx, *, everything: bool) -> None:
 def give_up_waiting(tx: Tx, cause: str, *, but: int | None) -> int:
     """Supersede every version that waits, except those under the profile `but`. Returns how many."""
     where = version_table.c.id > 0 if but is None else version_table.c.profile_id != but
-    given_up = sum(
-        moves.move_where(
-            tx, version_table, where, origin, states.Version.SUPERSEDED, cause, publication_id=None
-        )
-        for origin in (states.Version.WAITING, states.Version.READY)
-    )
+    given_up = versions.supersede_where(tx, where, cause)
     _let_go_of_chunks(tx)
     embedding_rows.drop_unneeded(tx)
     return given_up

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -11,9 +10,8 @@ from sqlalchemy import Connection, insert, select, text, update
 
 from voyage_jobs.core import states
 from voyage_jobs.core.profile import Profile
-from voyage_jobs.state import embeddings, meta, moves, versions
+from voyage_jobs.state import letting_go, moves
 from voyage_jobs.state.schema import profiles, sources
-from voyage_jobs.state.schema import versions as version_rows
 from voyage_jobs.state.statements import Prepared, new_id
 from voyage_jobs.state.store import Tx
 
@@ -105,7 +103,7 @@ def configure(tx: Tx, wanted: Sequence[tuple[str, str]]) -> None:
         values = {"configured": 1, "scan_due_at": 0}
         if row.path != path:
             values |= {"path": path, "device": None, "inode": None}
-            _let_go(tx, row.id, "the path of its source was changed")
+            letting_go.of_source(tx, row.id, "the path of its source was changed")
         tx.connection.execute(update(sources).where(sources.c.id == row.id).values(values))
         if row.frozen_reason == NOT_CONFIGURED:
             thaw(tx, row.id, "configured again")
@@ -114,26 +112,7 @@ def configure(tx: Tx, wanted: Sequence[tuple[str, str]]) -> None:
         if row.state == states.Source.ACTIVE:
             freeze(tx, row.id, NOT_CONFIGURED)
         if wanted:  # settings without any, as those of the jobs of `eval`, take nothing away
-            _let_go(tx, row.id, "its source is no longer in the configuration")
-
-
-def _let_go(tx: Tx, source_id: int, cause: str) -> None:
-    found = versions.let_go_unshown(tx, version_rows.c.source_id == source_id, cause)
-    if found:
-        versions.read_soon(tx, found)
-        embeddings.drop_unneeded(tx)
-        meta.put(tx, meta.LET_GO, json.dumps({**let_go(tx.connection), source_id: tx.now}))
-
-
-def let_go(connection: Connection) -> dict[int, int]:
-    """Sources -> when (microseconds) what they had to send was let go of; batches made before may still hold it."""
-    known = json.loads(meta.get(connection, meta.LET_GO) or "{}")
-    return {int(source_id): int(at) for source_id, at in known.items()}
-
-
-def forget_let_go(tx: Tx) -> None:
-    """No batch holds any of it."""
-    meta.forget(tx, meta.LET_GO)
+            letting_go.of_source(tx, row.id, "its source is no longer in the configuration")
 
 
 def freeze(tx: Tx, source_id: int, reason: str) -> None:

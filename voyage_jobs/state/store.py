@@ -19,7 +19,13 @@ from voyage_jobs.core import private
 from voyage_jobs.core.clock import Clock, now_us
 from voyage_jobs.errors import BusyError, DiskFullError, EpochLostError, StateDamagedError, StateError
 from voyage_jobs.state import health, migrate
-from voyage_jobs.state.engine import BUSY_TIMEOUT_MS, reading_engine, sqlite_module, writing_engine
+from voyage_jobs.state.engine import (
+    BUSY_TIMEOUT_MS,
+    SQLITE_FULL,
+    reading_engine,
+    sqlite_module,
+    writing_engine,
+)
 from voyage_jobs.state.statements import Prepared
 
 # Purpose: the number of the instance that may write.
@@ -33,7 +39,7 @@ _TAKE_EPOCH = text(
 _SET_EPOCH = text("UPDATE meta SET value = :epoch WHERE key = 'epoch'")
 
 # SQLite's primary result codes; the extended ones carry these in their low byte.
-_SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 8, 10, 11, 13, 26
+_SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_NOTADB = 8, 10, 11, 26
 _SQLITE_PERM, _SQLITE_BUSY, _SQLITE_CANTOPEN = 3, 5, 14
 _TOO_LARGE = "integer overflow"
 NOT_OPENED_HINT = "Check that data_dir is there, its owner and permissions."
@@ -175,7 +181,7 @@ def plain_errors(path: Path) -> Iterator[None]:
             ) from exc
         code = getattr(getattr(exc, "orig", exc), "sqlite_errorcode", None)
         primary = code & 0xFF if code is not None else None
-        if primary in (_SQLITE_FULL, _SQLITE_IOERR):
+        if primary in (SQLITE_FULL, _SQLITE_IOERR):
             raise DiskFullError(
                 f"SQLite cannot write {path} (disk full or failing).",
                 hint="Free some space; nothing was lost and work resumes by itself.",

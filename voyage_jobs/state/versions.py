@@ -42,7 +42,6 @@ from voyage_jobs.state.schema import (
     sources,
     stored,
     texts,
-    transitions,
     versions,
 )
 from voyage_jobs.state.statements import RAW, among, listed, many, plain, same, slices
@@ -205,36 +204,12 @@ def supersede(tx: Tx, document_ids: Sequence[int], cause: str) -> None:
                 _overtake(tx, document_id, version_id, state, publication_id, cause)
 
 
-_THEIRS = versions.alias("theirs")
-# Of a version that no table has shown, and that is not to bring other vectors for what one shows.
-_NEVER_SHOWN = (
-    versions.c.publication_id.is_(None)
-    & ~exists().where(
-        transitions.c.kind == "version",
-        transitions.c.subject == versions.c.id,
-        transitions.c.origin == stored(states.Version.PUBLISHED),
+def supersede_where(tx: Tx, where: ColumnElement[bool], cause: str) -> int:
+    """Supersede every version that waits and fits `where`; their chunks are the caller's. Returns how many."""
+    over, origins = states.Version.SUPERSEDED, (states.Version.WAITING, states.Version.READY)
+    return sum(
+        moves.move_where(tx, versions, where, origin, over, cause, publication_id=None) for origin in origins
     )
-    & ~exists().where(
-        _THEIRS.c.document_id == versions.c.document_id,
-        is_in(_THEIRS, states.Version.PUBLISHED),
-        _THEIRS.c.profile_id != versions.c.profile_id,
-    )
-)
-
-
-def let_go_unshown(tx: Tx, where: ColumnElement[bool], cause: str) -> list[int]:
-    """Let go of versions that wait and were never shown; what nothing else needs of them is not sent.
-
-    Returns their ids. A scan that is to make them anew has to read their files again: see `read_soon`.
-    """
-    chosen = _ON_ITS_WAY & where & _NEVER_SHOWN
-    ids = list(tx.connection.execute(select(versions.c.id).where(chosen)).scalars())
-    for part in slices(ids):
-        for origin in (states.Version.WAITING, states.Version.READY):
-            mine = versions.c.id.in_(part)
-            moves.move_where(tx, versions, mine, origin, states.Version.SUPERSEDED, cause)
-    discard(tx, ids)
-    return ids
 
 
 def _overtake(

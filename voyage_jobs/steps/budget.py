@@ -22,23 +22,24 @@ def begin_run(
 ) -> None:
     """From here on, until the next run begins, these limits and those of the configuration hold for what is sent.
 
-    `inputs` is kept to by who assembles; it is noted that there is a limit.
+    That of `inputs` is noted here, and kept to by who assembles.
     """
     set_ = _limits_set(context)
     limits = {"usd": tighter(usd, set_["usd"]), "tokens": tighter(tokens, set_["tokens"])}
     by_option = [unit for unit in limits if limits[unit] != set_[unit]]
     with context.store.write() as tx:
         newest = batches.newest(tx.connection, 1)
-        run = {"after_batch": newest[0].id if newest else 0, **limits, "by_option": by_option}
-        run["limited"] = inputs is not None or any(limit is not None for limit in limits.values())
+        after = newest[0].id if newest else 0
+        run = {"after_batch": after, **limits, "inputs": inputs, "by_option": by_option}
         meta.put(tx, meta.RUN_BUDGET, json.dumps(run))
 
 
 def assembled_earlier(connection: Any) -> int | None:
-    """The newest batch of an earlier run, if this one has limits: what was not sent up to it is assembled anew,
+    """The newest batch of an earlier run, if this one has limits: what was not sent up to it is assembled again,
     within them."""
     run = json.loads(meta.get(connection, meta.RUN_BUDGET) or "{}")
-    return run["after_batch"] if run.get("limited") else None
+    limited = any(run.get(unit) is not None for unit in ("usd", "tokens", "inputs"))
+    return run["after_batch"] if limited else None
 
 
 def renew_run(context: Context) -> None:

@@ -17,13 +17,13 @@ from voyage_jobs.state.outcomes import REFUSED, TRANSIENT
 from voyage_jobs.state.store import Tx
 from voyage_jobs.steps import circuits as circuit
 from voyage_jobs.steps.context import Context
+from voyage_jobs.vendors.result_block import EXPIRED
 
 REASON = "none of its texts came through, for a passing reason"
 UNCOUNTED = 8
 """So many such jobs in a row count no attempt."""
 MANY = 10
 """So many lines that are all refused in the same words are not refused for their texts."""
-_EXPIRED = "batch_expired"
 
 
 def for_now(batch: BatchRow, settled: Sequence[Settled]) -> bool:
@@ -32,9 +32,7 @@ def for_now(batch: BatchRow, settled: Sequence[Settled]) -> bool:
         not batch.is_sync
         and batch.cancel_asked_at is None
         and bool(settled)
-        and all(
-            each.outcome == TRANSIENT and not (each.detail or "").startswith(_EXPIRED) for each in settled
-        )
+        and all(each.outcome == TRANSIENT and not (each.detail or "").startswith(EXPIRED) for each in settled)
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from voyage_jobs.core.clock import US, iso, now_us
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
-from voyage_jobs.state import batches, embeddings, ledger, meta, pauses, sources
+from voyage_jobs.state import batches, embeddings, ledger, letting_go, meta, pauses, sources
 from voyage_jobs.state.pauses import Pause, Pauses
 from voyage_jobs.state.sources import SourceRow
 from voyage_jobs.state.store import Tx
@@ -81,7 +81,7 @@ def unpack_held(context: Context, now: Pauses) -> bool:
     if not known_jobs.all_known(context):
         return False
     with context.store.write() as tx:
-        sources.forget_let_go(tx)
+        letting_go.forget(tx)
         unpacked = sum(_unpack_all(tx, *each) for each in held)
         for batch in _assembled_earlier(tx.connection):
             _unpack(tx, batch, "this run has limits of its own")
@@ -92,7 +92,7 @@ def unpack_held(context: Context, now: Pauses) -> bool:
 
 def _held(connection: Connection, now: Pauses) -> Iterator[tuple[SourceRow, int, str]]:
     """Sources of which nothing is to be sent, since when (microseconds), and why."""
-    let_go = sources.let_go(connection)
+    let_go = letting_go.since(connection)
     if not (let_go or now.sources):
         return
     rows = sources.all_sources(connection)

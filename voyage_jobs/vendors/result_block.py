@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WRONG_DIMENSION = "wrong_dimension"
 """The code of a line whose vectors are not as wide as they were asked for."""
+EXPIRED = "batch_expired"
+"""The code of a line that the provider did not come to before its window was over."""
 ABOUT_THE_ACCOUNT = (401, 402, 403, 404)
 """Statuses of a line that speak of its key, its means, its project or its model, and of no text."""
 NumberedLine = tuple[int, bytes | None]

@@ -15,6 +15,7 @@ from voyage_jobs.vendors.rest.known import lengths, most_billed
 from voyage_jobs.vendors.rest.wire import shorten
 from voyage_jobs.vendors.result_block import (
     ABOUT_THE_ACCOUNT,
+    EXPIRED,
     WRONG_DIMENSION,
     Expectation,
     GoodLine,
@@ -25,7 +26,6 @@ from voyage_jobs.vendors.result_block import (
 _MAX_TEXT_CHARS = 4000  # looked at for secrets; what is kept is shorter
 _MAX_CODE_CHARS = 64
 _MAX_ID_CHARS = 200
-_EXPIRED = "batch_expired"
 _PASSING = (408, 424, 425, 429, *ABOUT_THE_ACCOUNT)
 
 
@@ -158,7 +158,7 @@ def flawed(code: str) -> Never:
 
 def _outcome(status: int | None, code: str) -> LineOutcome:
     """The outcome of a line without good vectors: by HTTP status, else by whether it names an error."""
-    if code == _EXPIRED or status in _PASSING or (status is not None and status >= 500):
+    if code == EXPIRED or status in _PASSING or (status is not None and status >= 500):
         return LineOutcome.TRANSIENT
     if status is not None and 400 <= status < 500:
         return LineOutcome.REFUSED
