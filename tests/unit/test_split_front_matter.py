@@ -91,7 +91,7 @@ def test_what_does_not_look_like_front_matter_is_text(block: str, fence: str) ->
 
 def test_values_stand_as_they_are_written() -> None:
     assert yaml_of(
-        "title: 1.20\ncountry: NO\ncode: 0123\ntime: 12:30\ndate: 2024-02-30\nday: 2024-02-03\nid: 1e5\n"
+        "title: 1.20\ncountry: NO\ncode: 0123\ntime: 12:30\ndate: 2024-02-29\nday: 2024-02-03\nid: 1e5\n"
         "phone: +49123\n"
         "hex: 0x1F\nlong: 1234567890123456789012\nyes: yes\n"
         "n: -3\nx: 1.5\nb: true\nnone: null\nempty:"
@@ -100,7 +100,7 @@ def test_values_stand_as_they_are_written() -> None:
         "country": "NO",
         "code": "0123",
         "time": "12:30",
-        "date": "2024-02-30",
+        "date": "2024-02-29",
         "day": "2024-02-03",
         "id": "1e5",
         "phone": "+49123",
@@ -113,6 +113,23 @@ def test_values_stand_as_they_are_written() -> None:
         "none": None,
         "empty": None,
     }
+
+
+@pytest.mark.parametrize("value", ["2024-02-30", "2024-13-01T10:00:00Z", '"2023-02-29 08:00"'])
+def test_a_date_that_is_in_no_calendar_is_told_and_kept(value: str) -> None:
+    written = value.strip('"')
+    assert yaml_of(f"title: T\ndate: {value}") == {
+        ERROR_KEY: f"date: {written} is no date",
+        "title": "T",
+        "date": written,
+    }
+
+
+@pytest.mark.parametrize(
+    "line", ["date: 2024-2-3", "date: 0000-00-00", "part: 2024-13-45", "date: 2024-99-99-a"]
+)
+def test_what_is_no_date_by_its_form_is_not_told(line: str) -> None:
+    assert ERROR_KEY not in yaml_of(line)
 
 
 def test_an_error_names_the_line_of_the_file() -> None:

@@ -150,7 +150,7 @@ def _front_matter(facts: Facts, say: Say) -> Blockers:
         if row.configured and notes is not None and notes.broken_front_matter:
             files = counted(notes.broken_front_matter, "file")
             text = f"{files} of source {row.name}: front matter cannot be read whole"
-            hint = "`_front_matter_error` in the table's `front_matter` names the line; what can be read is there."
+            hint = "`_front_matter_error` in the table's `front_matter` says what is wrong; what can be read is there."
             yield say(text, hint, source=row.name)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
 
 from voyage_jobs.readers.reader import Json
 
@@ -21,6 +22,7 @@ KEYS = (
 """The usual names, the more telling ones first: `date` is when a page was written, where it says nothing else."""
 _MOST_CHARS = 40
 _US = 1_000_000
+_DAY = re.compile(r"\d{4}-\d\d-\d\d(?=[Tt ]|\Z)", re.ASCII)
 
 
 def changed_us(metadata: Mapping[str, Json]) -> int | None:
@@ -29,14 +31,37 @@ def changed_us(metadata: Mapping[str, Json]) -> int | None:
     A date is as in ISO 8601, with or without a time, in UTC where it names no zone. `last_update` may be a mapping with
     a `date`.
     """
+    for _, value in _said(metadata):
+        if (found := moment_us(value)) is not None:
+            return found
+    return None
+
+
+def impossible(metadata: Mapping[str, Json]) -> str | None:
+    """The first of `KEYS` that names a day that is in no calendar, as `key: value`: a typing error, most likely."""
+    for key, value in _said(metadata):
+        day = _DAY.match(value)
+        if day is not None and not day.group().startswith("0000") and not _is_day(day.group()):
+            return f"{key}: {value}"
+    return None
+
+
+def _said(metadata: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
     values = {key.lower().replace("-", "_"): value for key, value in metadata.items()}
     for key in KEYS:
         value = values.get(key)
         if isinstance(value, dict):
             value = value.get("date")
-        if isinstance(value, str) and (found := moment_us(value.strip())) is not None:
-            return found
-    return None
+        if isinstance(value, str):
+            yield key, value.strip()
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def moment_us(text: str) -> int | None:

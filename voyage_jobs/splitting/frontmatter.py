@@ -26,6 +26,7 @@ import yaml
 
 from voyage_jobs.core.toml_text import has_longer_keys
 from voyage_jobs.readers.reader import Json
+from voyage_jobs.splitting.dates import impossible
 from voyage_jobs.splitting.front_lines import as_written, entries, repeated_keys
 
 Scalar: TypeAlias = bool | int | float | str | None
@@ -92,7 +93,8 @@ def front_matter(text: str) -> FrontMatter:
     """The front matter of a Markdown text, if it has any.
 
     A block that cannot be read whole but looks like front matter counts as such, with the reason under `ERROR_KEY`
-    beside what can be read. A block that is no mapping is not front matter but text between two rules.
+    beside what can be read; so does one whose date is none. A block that is no mapping is not front
+    matter but text between two rules.
     """
     opening = _OPEN.match(text)
     if opening is None:
@@ -103,6 +105,8 @@ def front_matter(text: str) -> FrontMatter:
     block, toml = text[opening.end() : closing.start()], opening.group(1) == "+++"
     try:
         metadata = (None if toml else _plain(block)) or _whole(block, toml=toml)
+        if metadata and (wrong := impossible(metadata)) is not None:
+            metadata = _told(_Refused(f"{wrong} is no date")) | metadata
     except _Refused as refused:
         metadata = _by_entries(block, refused, toml=toml)
     return FrontMatter() if metadata is None else FrontMatter(closing.end(), metadata)
