@@ -179,6 +179,23 @@ def test_a_number_of_thousands_of_digits_is_a_row_that_is_broken(tmp_path: Path)
         assert list(shop.lacks(name)) == ["broken"]
 
 
+def test_a_row_nested_too_deep_is_left_out_alone(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}", "columns": {"size": "float"}, "optional": "size"})
+    deep = "[" * 1000 + '"lamp"' + "]" * 1000
+    rows = ['{"n":1,"body":"one"}', f'{{"n":2,"body":{deep}}}', '{"n":3,"body":"three"}']
+    lines = [*rows, f'{{"n":4,"size":1e30,"body":{deep}}}', ""]
+    shop.write("items.jsonl", "\n".join(lines).encode())
+    shop.write("items.json", f"[{','.join(rows)}]".encode())
+    shop.run()
+    taken = {
+        f"items.{kind}#{n}": text for kind in ("json", "jsonl") for n, text in ((1, "one"), (3, "three"))
+    }
+    assert shop.texts() == taken
+    told = ("2: values within values within values", "4: values within values within values")
+    assert shop.lacks("items.jsonl") == {"broken": (2, told)}
+    assert shop.lacks("items.json") == {"broken": (1, told[:1])}
+
+
 def test_endings_in_capitals_are_records_too(tmp_path: Path) -> None:
     shop = Shop(tmp_path, {"id": "n", "text": "{body}"})
     shop.write("CATALOG.CSV", "n,body\n1,lamp\n")

@@ -17,7 +17,7 @@ import orjson
 from voyage_jobs.readers.encodings import AUTO
 from voyage_jobs.readers.reader import Json, Refusal, Refused
 from voyage_jobs.records.columns import TYPES
-from voyage_jobs.records.rows import MAX_RECORD_BYTES, NO_FIELD, Fault, Lack, Row
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, NESTED, NO_FIELD, Fault, Lack, Row
 from voyage_jobs.records.template import Template, told, value_of
 from voyage_jobs.splitting.dates import moment_us
 from voyage_jobs.splitting.frontmatter import bounded
@@ -140,6 +140,8 @@ class Recipe:
         except (TypeError, ValueError):  # lone surrogates, say: bytes that are no text
             encoding = self.encoding if self.encoding not in ("", AUTO) else "UTF-8"
             return Fault(at, Lack.UNDECODABLE, f"not {encoding}")
+        except RecursionError:
+            return Fault(at, Lack.BROKEN, NESTED)
         if len(described) > MAX_RECORD_BYTES:
             return Fault(at, Lack.TOO_LARGE, f"{len(described):,} bytes")
         if b"\\u0000" in described and "\0" in text + name:
