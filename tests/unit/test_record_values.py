@@ -145,6 +145,33 @@ def test_a_byte_order_mark_tells_more_than_the_settings(tmp_path: Path, encoding
     assert (shop.texts(), shop.lacks("items.csv")) == ({"items.csv#1": "café"}, {})
 
 
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("cp1252", "grün für das Büro"),
+        ("cp1252", "été à 5 €"),
+        ("cp1251", "Красный чайник для офиса и дома"),
+        ("cp932", "電気ケトル、赤い色のものです"),
+        ("utf-16-le", "Übergröße"),
+    ],
+)
+def test_an_encoding_that_is_not_named_is_told_by_the_letters(
+    tmp_path: Path, encoding: str, said: str
+) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"}, encoding="auto")
+    shop.write("items.csv", f"n,body\n1,{said}\n2,lamp\n3,{said}\n".encode(encoding))
+    shop.run()
+    assert shop.texts() == {"items.csv#1": said, "items.csv#2": "lamp", "items.csv#3": said}
+
+
+def test_a_line_in_another_encoding_changes_no_other(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"}, encoding="auto")
+    shop.write("items.csv", "n,body\n1,Büro\n2,Tür\n".encode() + b"3,gr\xfcn\n")
+    shop.run()
+    assert shop.texts() == {"items.csv#1": "Büro", "items.csv#2": "Tür"}
+    assert shop.lacks("items.csv") == {"undecodable": (1, ("4: not UTF-8",))}
+
+
 def test_whole_numbers_of_any_size_stay_what_they_are(tmp_path: Path) -> None:
     shop = Shop(tmp_path, {"id": "n.id", "text": "{big} {more}", "columns": {"big": "int"}})
     rows = [

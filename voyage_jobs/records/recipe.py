@@ -24,6 +24,8 @@ from voyage_jobs.splitting.frontmatter import bounded
 
 VERSION = 1
 """Raise it when the same rows come to make other records: every file is then read again."""
+AUTO_VERSION = 2
+"""Raise it when `auto` comes to tell other encodings: the files of sources that have it are then read again."""
 LOGS_VERSION = 1
 """Raise it when the same log comes to be cut into other segments."""
 HASH_BYTES = 20
@@ -82,6 +84,8 @@ class Recipe:
             del said["logs"]
             if not self.optional:
                 del said["optional"]
+            if self.encoding == AUTO:
+                said["encoding"] = f"{AUTO} {AUTO_VERSION}"
         described = json.dumps([VERSION, said], sort_keys=True)
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
