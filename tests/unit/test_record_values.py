@@ -145,6 +145,57 @@ def test_a_byte_order_mark_tells_more_than_the_settings(tmp_path: Path, encoding
     assert (shop.texts(), shop.lacks("items.csv")) == ({"items.csv#1": "café"}, {})
 
 
+def test_times_that_python_has_not_take_no_row_along(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = Shop(tmp_path, {"id": "n", "text": "{until} {day} {all} {at} {took}", "updated_at": "until"})
+    moment = pa.timestamp("ns")
+    table = {
+        "n": [1, 2, 3],
+        "until": pa.array([0, 2**63 - 1, None], pa.timestamp("us")),
+        "day": pa.array([0, 2**30, -(2**20)], pa.date32()),
+        "all": pa.array([[{"x": 1_777_593_600_000_000_789}], [], None], pa.list_(pa.struct([("x", moment)]))),
+        "at": pa.array([1_123_456_789, None, None], pa.time64("ns")),
+        "took": pa.array([None, None, 1_001], pa.duration("ns")),
+    }
+    pq.write_table(pa.table(table), shop.docs / "items.parquet")
+    late = pa.array([[{"x": 0}], [{"x": 2**62}]], pa.list_(pa.struct([("x", pa.timestamp("us"))])))
+    rest = {name: pa.nulls(2) for name in ("until", "day", "at", "took")}
+    pq.write_table(pa.table({"n": [4, 5], "all": late, **rest}), shop.docs / "late.parquet")
+    shop.run()
+    assert shop.texts() == {
+        "items.parquet#1": '1970-01-01T00:00:00 1970-01-01 [{"x":"2026-05-01T00:00:00"}] 00:00:01.123456',
+        "items.parquet#2": "294247-01-10T04:00:54.775807 2941775-04-07",
+        "items.parquet#3": "-901-02-05   0:00:00.000001",
+        "late.parquet#4": '[{"x":"1970-01-01T00:00:00"}]',
+        "late.parquet#5": '[{"x":"148108-07-06T14:00:27.387904"}]',
+    }
+
+
+def test_numbers_keep_their_digits_wherever_they_are(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = Shop(tmp_path, {"id": "n", "text": "{many} {two} {named}", "columns": {"count": "int"}})
+    single = pa.float32()
+    table = {
+        "n": [1, 2],
+        "count": pa.array([Decimal(2**53 + 1), Decimal("1.5")], pa.decimal128(20, 1)),
+        "many": pa.array([[39.9], [0.1]], pa.large_list(single)),
+        "two": pa.array([[39.9, 0.1], [1.0, 2.0]], pa.list_(single, 2)),
+        "named": pa.array([[("a", 39.9)], None], pa.map_(pa.string(), single)),
+    }
+    pq.write_table(pa.table(table), shop.docs / "items.parquet")
+    shop.run()
+    rows = {row["path"]: row for row in shop.table_rows("path", "text", "front_matter")}
+    assert rows["items.parquet#1"]["text"] == '39.9 39.9, 0.1 [["a",39.9]]'
+    assert json.loads(rows["items.parquet#1"]["front_matter"]) == {"count": 2**53 + 1}
+    assert shop.lacks("items.parquet") == {"wrong_type": (1, ("2: count",))}
+
+
 @pytest.mark.parametrize(
     ("encoding", "said"),
     [
