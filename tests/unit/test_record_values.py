@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sqlite3
 import tracemalloc
@@ -221,6 +222,15 @@ def test_a_line_in_another_encoding_changes_no_other(tmp_path: Path) -> None:
     shop.run()
     assert shop.texts() == {"items.csv#1": "Büro", "items.csv#2": "Tür"}
     assert shop.lacks("items.csv") == {"undecodable": (1, ("4: not UTF-8",))}
+
+
+def test_a_database_whose_name_is_no_utf8_is_read(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}", "query": "select 1 as n, 'lamp' as body"})
+    name = os.fsdecode(b"caf\xe9 %23#?.db")
+    sqlite3.connect(shop.docs / "items.db").close()
+    (shop.docs / "items.db").rename(shop.docs / name)
+    shop.run()
+    assert list(shop.texts().values()) == ["lamp"]
 
 
 def test_whole_numbers_of_any_size_stay_what_they_are(tmp_path: Path) -> None:
