@@ -835,6 +835,16 @@ def test_a_death_between_slices_reads_again_and_pays_once(shop: Shop, monkeypatc
     assert (count, sorted(first)) == (2, ["32: SKU3", "33: SKU29"])
 
 
+def test_long_rows_are_recorded_few_at_a_time(shop: Shop, monkeypatch) -> None:
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_CHARS", 16_000)
+    monkeypatch.setattr("voyage_jobs.steps.record_files.PART_CHARS", 8_000)
+    shop.write("catalog.csv", csv(*(row(number, note=f"{number} " * 400) for number in range(60))))
+    shop.run()
+    recorded = [each["versions"] for each in shop.log.named("scan.recorded")]
+    assert sum(recorded) == 60
+    assert max(recorded) <= 24
+
+
 def die_at(passage: int) -> None:
     """The process dies at this passage of the end of a slice, or of a page of losses; nothing is left that dies."""
     from voyage_jobs.core import crash
