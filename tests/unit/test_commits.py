@@ -99,6 +99,24 @@ def test_what_is_not_as_it_was_committed_is_left_out(world: World) -> None:
     assert found.keys() == {"deep/\udcff\n b.md".encode("utf-8", "surrogateescape")}
 
 
+def test_a_shallow_clone_tells_what_it_has(world: World, tmp_path: Path) -> None:
+    for words, date in ((b"# A\n\nMore text.", FIRST), (b"# A\n\nStill more text.", SECOND)):
+        world.write("a.md", words)
+        commit(world.root, date)
+    for depth, found in ((1, {}), (2, {b"a.md": Commit(at_us(SECOND), "Ada")})):
+        clone = tmp_path / f"clone{depth}"
+        git(tmp_path, "clone", "-q", "--depth", str(depth), f"file://{world.root}", str(clone))
+        assert commits(bytes(clone / "docs")) == found
+
+
+def test_an_author_is_read_whatever_git_writes_in(world: World) -> None:
+    git(world.root, "config", "i18n.logOutputEncoding", "latin1")
+    world.write("a.md", b"# A\n\nMore text.")
+    git(world.root, "add", "-A")
+    git(world.root, "commit", "-q", "-m", "m", "--author", "Jürgen <j>")
+    assert commits(bytes(world.docs))[b"a.md"].author == "Jürgen"
+
+
 def test_hooks_and_filters_of_a_repository_are_not_run(world: World) -> None:
     ran = world.root / "ran"
     git(world.root, "config", "core.fsmonitor", f"touch {ran}")

@@ -75,6 +75,22 @@ def test_without_one_they_are_skipped_and_told_as_before_and_taken_once_it_is_se
     assert world.ledger.units() > paid
 
 
+@pytest.mark.parametrize("encoding", ["cp1250", "auto"])
+def test_a_page_that_does_not_say_what_it_is_in_is_as_its_source_says(tmp_path, encoding):
+    world = World(tmp_path)
+    world.write("silent.html", f"<p>{POLISH}</p>".encode("cp1250"))
+    world.write("told.html", f"<meta charset=cp1252><p>{GERMAN}</p>".encode("cp1252"))
+    world.write("wrong.html", f"<meta charset=utf-8><p>{POLISH}</p>".encode("cp1250"))
+    pages = {"include": ["*.html"]}
+    world.run(sources=[world.sections()["sources"][0] | pages])
+    assert words(world).keys() == {"told.html"}
+    paid = world.ledger.units()
+    world.run(sources=[world.sections()["sources"][0] | pages | {"encoding": encoding}])
+    polish = POLISH.split()
+    assert words(world) == {"silent.html": polish, "told.html": GERMAN.split(), "wrong.html": polish}
+    assert world.ledger.units() > paid
+
+
 def test_offsets_are_those_of_the_decoded_text_when_the_table_is_filled_again(world):
     world.run(**said(world, "auto"))
     before, paid = words(world), world.ledger.units()

@@ -200,12 +200,13 @@ def test_comments_and_shapes_of_open_sheets_are_counted():
     assert abs(more - estimate_tokens("too dear a box")) <= 1
 
 
-def test_comments_of_sheets_are_counted():
+@pytest.mark.parametrize("part", ["xl/comments1.xml", "xl/comments/comment1.xml"])
+def test_comments_of_sheets_are_counted(part):
     plain = sheets(One=[["name"], ["lamp"]])
     assert not read(SHEETS, plain).left_out
     packed = io.BytesIO(plain)
     with zipfile.ZipFile(packed, "a") as archive:
-        archive.writestr("xl/comments1.xml", "<comments><text><t>a lamp never told</t></text></comments>")
+        archive.writestr(part, "<comments><text><t>a lamp never told</t></text></comments>")
     found = read(SHEETS, packed.getvalue())
     assert found.text == read(SHEETS, plain).text
     assert found.left_out == {"hidden_text": estimate_tokens("a never told")}

@@ -156,3 +156,12 @@ def test_hostile_files_are_read_in_time(reader, part):
     began = time.process_time()
     read_text(Registered(reader), io.BytesIO((part * (400_000 // len(part)) + "\nend").encode()))
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(("reader", "mark"), [(ASCIIDOC, "="), (ORG, "*")])
+@pytest.mark.parametrize("part", ["=a ", "*a ", "`a ", "link:a", "[[a", "<<a,", " :a"])
+def test_a_title_as_long_as_a_book_is_read_in_time(reader, mark, part):
+    began = time.process_time()
+    [(_, title)] = titles(reader, f"{mark} One {part * (200_000 // len(part))}\n\nend\n")
+    assert title.startswith("One ")
+    assert time.process_time() - began < 5

@@ -64,6 +64,12 @@ def test_lines_that_most_pages_repeat_are_left_out():
     assert "The manual" in read(pdf(pages[:3])).text  # too few to tell
 
 
+def test_pages_that_differ_in_their_numbers_alone_are_read_whole():
+    found = read(pdf([["Weekly report", f"Total: {number}", "Status ok"] for number in range(5)]))
+    assert found.text.split("\n\n\f") == [f"Weekly report\nTotal: {n}\nStatus ok" for n in range(5)]
+    assert not found.left_out
+
+
 @pytest.mark.parametrize("title", ["Microsoft Word - draft.doc", "untitled", "book.tex"])
 def test_a_title_that_a_program_gave_is_none(title):
     assert read(pdf([WORDS], title=title)).title == ""

@@ -19,7 +19,7 @@ ROWS: list[dict[str, Any]] = [
     {"price": "on request", "brand": ["Lumo", "Acme"], "in_stock": "yes", "author": {"name": "Ada"}},
     {},
     {"brand": '3" \\ "', "_draft": True, "end_2": 1},
-    {"owner": None, "note": "one\ntwo", "list price": 3, "when": "now"},
+    {"owner": None, "note": "one\ntwo", "list price": 3, "when": "now", "maker.name": "Ann"},
     {"owner": "bob", "tags": ["light"], "note": "one two", "цена": 4, "größe": {"ärmel": "kurz"}},
 ]
 
@@ -115,7 +115,13 @@ def test_a_field_is_filtered_by_its_name(view: View, where: str, ordinals: list[
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "near"), [("prise < 20", "prise", "price"), ("sorce = 'x'", "sorce", "source")]
+    ("where", "name", "near"),
+    [
+        ("prise < 20", "prise", "price"),
+        ("sorce = 'x'", "sorce", "source"),
+        ("maker.name = 'Ann'", "maker.name", '"maker.name"'),
+        ("listprice = 3", "listprice", '"list price"'),
+    ],
 )
 def test_a_name_that_there_is_not_is_told_with_the_one_that_may_be_meant(
     view: View, where: str, name: str, near: str

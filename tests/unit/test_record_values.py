@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sqlite3
 import tracemalloc
@@ -145,6 +146,93 @@ def test_a_byte_order_mark_tells_more_than_the_settings(tmp_path: Path, encoding
     assert (shop.texts(), shop.lacks("items.csv")) == ({"items.csv#1": "café"}, {})
 
 
+def test_times_that_python_has_not_take_no_row_along(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = Shop(tmp_path, {"id": "n", "text": "{until} {day} {all} {at} {took}", "updated_at": "until"})
+    moment = pa.timestamp("ns")
+    table = {
+        "n": [1, 2, 3],
+        "until": pa.array([0, 2**63 - 1, None], pa.timestamp("us")),
+        "day": pa.array([0, 2**30, -(2**20)], pa.date32()),
+        "all": pa.array([[{"x": 1_777_593_600_000_000_789}], [], None], pa.list_(pa.struct([("x", moment)]))),
+        "at": pa.array([1_123_456_789, None, None], pa.time64("ns")),
+        "took": pa.array([None, None, 1_001], pa.duration("ns")),
+    }
+    pq.write_table(pa.table(table), shop.docs / "items.parquet")
+    late = pa.array([[{"x": 0}], [{"x": 2**62}]], pa.list_(pa.struct([("x", pa.timestamp("us"))])))
+    rest = {name: pa.nulls(2) for name in ("until", "day", "at", "took")}
+    pq.write_table(pa.table({"n": [4, 5], "all": late, **rest}), shop.docs / "late.parquet")
+    shop.run()
+    assert shop.texts() == {
+        "items.parquet#1": '1970-01-01T00:00:00 1970-01-01 [{"x":"2026-05-01T00:00:00"}] 00:00:01.123456',
+        "items.parquet#2": "294247-01-10T04:00:54.775807 2941775-04-07",
+        "items.parquet#3": "-901-02-05   0:00:00.000001",
+        "late.parquet#4": '[{"x":"1970-01-01T00:00:00"}]',
+        "late.parquet#5": '[{"x":"148108-07-06T14:00:27.387904"}]',
+    }
+
+
+def test_numbers_keep_their_digits_wherever_they_are(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shop = Shop(tmp_path, {"id": "n", "text": "{many} {two} {named}", "columns": {"count": "int"}})
+    single = pa.float32()
+    table = {
+        "n": [1, 2],
+        "count": pa.array([Decimal(2**53 + 1), Decimal("1.5")], pa.decimal128(20, 1)),
+        "many": pa.array([[39.9], [0.1]], pa.large_list(single)),
+        "two": pa.array([[39.9, 0.1], [1.0, 2.0]], pa.list_(single, 2)),
+        "named": pa.array([[("a", 39.9)], None], pa.map_(pa.string(), single)),
+    }
+    pq.write_table(pa.table(table), shop.docs / "items.parquet")
+    shop.run()
+    rows = {row["path"]: row for row in shop.table_rows("path", "text", "front_matter")}
+    assert rows["items.parquet#1"]["text"] == '39.9 39.9, 0.1 [["a",39.9]]'
+    assert json.loads(rows["items.parquet#1"]["front_matter"]) == {"count": 2**53 + 1}
+    assert shop.lacks("items.parquet") == {"wrong_type": (1, ("2: count",))}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("cp1252", "grün für das Büro"),
+        ("cp1252", "été à 5 €"),
+        ("cp1251", "Красный чайник для офиса и дома"),
+        ("cp932", "電気ケトル、赤い色のものです"),
+        ("utf-16-le", "Übergröße"),
+    ],
+)
+def test_an_encoding_that_is_not_named_is_told_by_the_letters(
+    tmp_path: Path, encoding: str, said: str
+) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"}, encoding="auto")
+    shop.write("items.csv", f"n,body\n1,{said}\n2,lamp\n3,{said}\n".encode(encoding))
+    shop.run()
+    assert shop.texts() == {"items.csv#1": said, "items.csv#2": "lamp", "items.csv#3": said}
+
+
+def test_a_line_in_another_encoding_changes_no_other(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}"}, encoding="auto")
+    shop.write("items.csv", "n,body\n1,Büro\n2,Tür\n".encode() + b"3,gr\xfcn\n")
+    shop.run()
+    assert shop.texts() == {"items.csv#1": "Büro", "items.csv#2": "Tür"}
+    assert shop.lacks("items.csv") == {"undecodable": (1, ("4: not UTF-8",))}
+
+
+def test_a_database_whose_name_is_no_utf8_is_read(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}", "query": "select 1 as n, 'lamp' as body"})
+    name = os.fsdecode(b"caf\xe9 %23#?.db")
+    sqlite3.connect(shop.docs / "items.db").close()
+    (shop.docs / "items.db").rename(shop.docs / name)
+    shop.run()
+    assert list(shop.texts().values()) == ["lamp"]
+
+
 def test_whole_numbers_of_any_size_stay_what_they_are(tmp_path: Path) -> None:
     shop = Shop(tmp_path, {"id": "n.id", "text": "{big} {more}", "columns": {"big": "int"}})
     rows = [
@@ -177,6 +265,23 @@ def test_a_number_of_thousands_of_digits_is_a_row_that_is_broken(tmp_path: Path)
             f"{name}#{n}" for n in ("1", "9" * 300, "2")
         }
         assert list(shop.lacks(name)) == ["broken"]
+
+
+def test_a_row_nested_too_deep_is_left_out_alone(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"id": "n", "text": "{body}", "columns": {"size": "float"}, "optional": "size"})
+    deep = "[" * 1000 + '"lamp"' + "]" * 1000
+    rows = ['{"n":1,"body":"one"}', f'{{"n":2,"body":{deep}}}', '{"n":3,"body":"three"}']
+    lines = [*rows, f'{{"n":4,"size":1e30,"body":{deep}}}', ""]
+    shop.write("items.jsonl", "\n".join(lines).encode())
+    shop.write("items.json", f"[{','.join(rows)}]".encode())
+    shop.run()
+    taken = {
+        f"items.{kind}#{n}": text for kind in ("json", "jsonl") for n, text in ((1, "one"), (3, "three"))
+    }
+    assert shop.texts() == taken
+    told = ("2: values within values within values", "4: values within values within values")
+    assert shop.lacks("items.jsonl") == {"broken": (2, told)}
+    assert shop.lacks("items.json") == {"broken": (1, told[:1])}
 
 
 def test_endings_in_capitals_are_records_too(tmp_path: Path) -> None:

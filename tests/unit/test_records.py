@@ -548,7 +548,7 @@ FLAT = {"id": "n", "text": "{body}", "updated_at": "at", "columns": {"price": "f
         (json.dumps(PRODUCTS)[:-1], 5, {"cut_short": 1}, None),
         (json.dumps(PRODUCTS).replace("}, {", "} {"), 0, None, "broken"),
         (json.dumps({"items": PRODUCTS}), 0, None, "broken"),
-        ("[" * 200_000, 0, {"cut_short": 1}, None),
+        ("[" * 200_000, 0, None, "broken"),
         (json.dumps(PRODUCTS).replace('"price": 0.25}', '"price": 0.25,}'), 4, {"broken": 1}, None),
         (json.dumps(PRODUCTS).replace('"price": 0.25}', '"price": "0\n25"}'), 4, {"broken": 1}, None),
         (json.dumps(PRODUCTS)[:-1] + ", ]", 5, {"broken": 1}, None),
@@ -833,6 +833,16 @@ def test_a_death_between_slices_reads_again_and_pays_once(shop: Shop, monkeypatc
     assert shop.ledger.units() == 30
     count, first = shop.lacks()["duplicate_id"]
     assert (count, sorted(first)) == (2, ["32: SKU3", "33: SKU29"])
+
+
+def test_long_rows_are_recorded_few_at_a_time(shop: Shop, monkeypatch) -> None:
+    monkeypatch.setattr("voyage_jobs.steps.scan_slices.SLICE_CHARS", 16_000)
+    monkeypatch.setattr("voyage_jobs.steps.record_files.PART_CHARS", 8_000)
+    shop.write("catalog.csv", csv(*(row(number, note=f"{number} " * 400) for number in range(60))))
+    shop.run()
+    recorded = [each["versions"] for each in shop.log.named("scan.recorded")]
+    assert sum(recorded) == 60
+    assert max(recorded) <= 24
 
 
 def die_at(passage: int) -> None:

@@ -132,6 +132,18 @@ def test_a_block_that_fits_is_never_cut(size, opens, line, closes):
     assert sum(block in piece for piece in cut) == 1
 
 
+@pytest.mark.parametrize("size", [300, 2000])
+@pytest.mark.parametrize(
+    ("path", "opens", "indent"),
+    [("a.rst", "What the policy in the file says::\n\n", "    "), ("a.md", "```json\n", "")],
+)
+def test_a_piece_of_a_block_without_a_blank_has_room_for_what_goes_before_it(size, path, opens, indent):
+    for chars in range(size, 3 * size, size // 10):
+        data = random.Random(chars).choices('ab{}",:', k=chars)
+        text = f"Some words before it.\n\n{opens}{indent}{''.join(data)}\n"
+        assert max(map(len, sent(text, path, of_new_state(size)))) <= size
+
+
 def test_without_a_context_blocks_have_no_header_either():
     text = f"# Guide\n\n```python\n{CODE}\n```\n"
     assert set(split(text, "a.md", replace(NEW, context="")).headers) == {""}

@@ -165,7 +165,7 @@ class SourceSettings(Section):
             every["dates"] = self.dates
         text: dict[str, Json] = {"encoding": self.encoding} if self.encoding else {}
         html: dict[str, Json] = {name: list(given) for name, given in self.html if given}
-        own = {"html": html, **dict.fromkeys(_DECODED, text)}
+        own = {"html": {**html, **text}, **dict.fromkeys(_DECODED, text)}
         told = {name: {**every, **own.get(name, {})} for name in (*own, *_READERS_OF_TEXT)}
         return {name: options for name, options in told.items() if options}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from voyage_jobs.readers.data import blanked
-from voyage_jobs.readers.reader import Heading, Json, Reader, Refusal, Refused, Text
+from voyage_jobs.readers.reader import MOST_TITLE_CHARS, Heading, Json, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.text import decoded
 
 _MARK = re.compile(
@@ -162,6 +162,7 @@ def _plain(title: str, attributes: Mapping[str, Json]) -> str:
     signs = re.search(r"[ \t](={1,6}|#{1,6})$", title)
     title = title[: signs.start()] if signs else title
     title = re.sub(r"\{([\w-]+)\}", lambda each: str(attributes.get(each[1], each[0])), title)
+    title = title[:MOST_TITLE_CHARS]
     for pattern, by in _INLINE:
         title = pattern.sub(by, title)
     return title.strip()

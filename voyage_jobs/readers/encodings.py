@@ -82,18 +82,30 @@ def utf16_without_mark(data: bytes) -> str | None:
 
 def guessed(data: bytes) -> str | None:
     """The text by the likeliest encoding in which all of it can be read; None if there is none."""
+    return next(filter(None, (_text(data, name) for name in _likely(data))), None)
+
+
+def guessed_of_part(data: bytes) -> str | None:
+    """The likeliest encoding of a file of which this is a part: of those that say the same in it, the commonest."""
+    text = guessed(data)
+    same = (name for name in (*_COMMON, *_likely(data)) if _text(data, name) == text)
+    return None if text is None else next(same)
+
+
+def _text(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _likely(data: bytes) -> list[str]:
+    """The encodings that it may be in, the likeliest first."""
     from charset_normalizer import from_bytes
 
     sample = data if len(data) <= _SAMPLE_BYTES else data[: data.rfind(b"\n", 0, _SAMPLE_BYTES) + 1]
     found = list(from_bytes(sample or data[:_SAMPLE_BYTES]))
-    if not found:
-        return None
     # Many that differ in a few letters look alike in a short text: then it is the one that most files are in.
     alike = {each.encoding for each in found if each.chaos <= found[0].chaos + _ALIKE}
     common = [name for name in _COMMON if name in alike]
-    for name in dict.fromkeys((*common, *(each.encoding for each in found))):
-        try:
-            return data.decode(name)
-        except UnicodeDecodeError:
-            continue
-    return None
+    return list(dict.fromkeys((*common, *(each.encoding for each in found))))

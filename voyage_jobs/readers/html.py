@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -57,7 +58,8 @@ _VOID = (
 
 
 class HtmlReader(Reader):
-    """Options: `select` and `drop`, lists of CSS selectors, in place of `SELECT`, and besides `DROP`."""
+    """Options: `select` and `drop`, lists of CSS selectors, in place of `SELECT`, and besides `DROP`; `encoding`, that
+    of pages which do not say theirs."""
 
     name = "html"
     version = 2
@@ -72,7 +74,7 @@ class HtmlReader(Reader):
         data = file.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise Refused(Refusal.LIMIT, f"more than {MOST_BYTES:,} bytes of HTML")
-        page = _parsed(decoded_page(data))
+        page = _parsed(decoded_page(data, str(options.get("encoding", ""))))
         title, url = _title(page), _url(page)
         main = _main(page, _selectors(options, "select") or SELECT)
         if main is None:
@@ -100,18 +102,20 @@ def whole_page(html: str, *, is_xml: bool = False) -> str:
     return _markdown(page.html or "")
 
 
-def decoded_page(data: bytes) -> str:
-    """As any text, else as the page itself says. Raises Refused."""
+def decoded_page(data: bytes, encoding: str = "") -> str:
+    """As any text, else as the page itself says, else in this encoding, which may be `auto`. Raises Refused."""
     try:
         return decoded(data)
     except Refused as refused:
-        said = _CHARSET.search(data, 0, _HEAD_CHARS)
-        if refused.reason != Refusal.UNDECODABLE or said is None:
+        if refused.reason != Refusal.UNDECODABLE:
             raise
-        try:
-            return labelled(data, said[1].decode())
-        except (LookupError, UnicodeDecodeError):
-            raise refused from None
+        said = _CHARSET.search(data, 0, _HEAD_CHARS)
+        if said is not None:
+            with contextlib.suppress(LookupError, UnicodeDecodeError):
+                return labelled(data, said[1].decode())
+        if not encoding:
+            raise
+        return decoded(data, encoding)
 
 
 def _parsed(html: str, *, is_xml: bool = False) -> LexborHTMLParser:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.readers.data import blanked
-from voyage_jobs.readers.reader import Heading, Json, Reader, Refusal, Refused, Text
+from voyage_jobs.readers.reader import MOST_TITLE_CHARS, Heading, Json, Reader, Refusal, Refused, Text
 from voyage_jobs.readers.text import decoded
 
 _MARK = re.compile(
@@ -104,7 +104,7 @@ class _Outline:
 
 def _title(source: str, states: set[str]) -> str:
     """A headline without its state, priority, tags, links and emphasis."""
-    title = source.strip()
+    title = source.strip()[:MOST_TITLE_CHARS]
     for words in (states, {"COMMENT"}):
         first, _, rest = title.partition(" ")
         title = _PRIORITY.sub("", rest.lstrip() if first in words else title)

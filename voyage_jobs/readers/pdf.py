@@ -37,7 +37,7 @@ class PdfReader(Reader):
     """The place of a text is its page, by number from 1."""
 
     name = "pdf"
-    version = 1
+    version = 2
     suffixes = (".pdf",)
     isolated = True
     needs = ("pypdfium2",)
@@ -114,8 +114,9 @@ def _demand_text(pages: Sequence[str]) -> None:
 def _without_running_lines(pages: Sequence[str]) -> tuple[list[str], int]:
     """The pages without headers and footers, whose numbers may differ, and about how many tokens those are."""
     lines = [page.splitlines() for page in pages]
+    whole = ["\n".join(each).strip("\n") for each in lines]
     if len(pages) < _FEWEST_PAGES:
-        return ["\n".join(each).strip("\n") for each in lines], 0
+        return whole, 0
     seen = Counter(like for page in lines for like in {_like(page[at]) for at in _edges(page)})
     running = {like for like, count in seen.items() if count > _REPEATED_SHARE * len(pages)}
     kept, tokens = [], 0
@@ -123,7 +124,8 @@ def _without_running_lines(pages: Sequence[str]) -> tuple[list[str], int]:
         gone = {at for at in _edges(page) if _like(page[at]) in running}
         tokens += sum(estimate_tokens(page[at]) for at in gone)
         kept.append("\n".join(line for at, line in enumerate(page) if at not in gone).strip("\n"))
-    return kept, tokens
+    # Labels, say, may differ in their numbers alone: then these lines are what they say.
+    return (kept, tokens) if any(map(str.strip, kept)) else (whole, 0)
 
 
 def _edges(lines: Sequence[str]) -> set[int]:

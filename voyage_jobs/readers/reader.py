@@ -47,6 +47,10 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
+MOST_TITLE_CHARS = 4_000
+"""Of a heading's line, from which its text is made: no title of a table is so long, and markup takes the square."""
+
+
 class Heading(NamedTuple):
     """A heading and where it stands: `start` is that of its first line, `end` that of what follows its last."""
 

@@ -20,7 +20,7 @@ _TABLES_EACH = 8
 taken out leaves the tables further down as they are."""
 
 _PARTS = re.compile(
-    r"(?:styles|content|xl/comments[^/]*|xl/(?:worksheets|chartsheets|drawings|charts)/[^/]+|xl/diagrams/data\d*)\.xml\Z"
+    r"(?:styles|content|xl/comments/?[^/]*|xl/(?:worksheets|chartsheets|drawings|charts)/[^/]+|xl/diagrams/data\d*)\.xml\Z"
 )
 """Those that say something which no cell has: headers, footers, comments, text boxes, charts."""
 _CELLS, _COMMENTS = b"<office:document-content", b"<comments"

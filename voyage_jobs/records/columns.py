@@ -15,16 +15,12 @@ _MOST_INT = 2**63
 
 
 def _int(value: Any) -> int:
-    number = int(value) if isinstance(value, int | str) else _whole(float(value))
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError("is no whole number")
     if not -_MOST_INT <= number < _MOST_INT:
         raise ValueError("has more than 64 bits")
     return number
-
-
-def _whole(value: float) -> int:
-    if not value.is_integer():
-        raise ValueError("is no whole number")
-    return int(value)
 
 
 def _float(value: Any) -> float:

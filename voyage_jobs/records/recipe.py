@@ -17,13 +17,15 @@ import orjson
 from voyage_jobs.readers.encodings import AUTO
 from voyage_jobs.readers.reader import Json, Refusal, Refused
 from voyage_jobs.records.columns import TYPES
-from voyage_jobs.records.rows import MAX_RECORD_BYTES, NO_FIELD, Fault, Lack, Row
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, NESTED, NO_FIELD, Fault, Lack, Row
 from voyage_jobs.records.template import Template, told, value_of
 from voyage_jobs.splitting.dates import moment_us
 from voyage_jobs.splitting.frontmatter import bounded
 
 VERSION = 1
 """Raise it when the same rows come to make other records: every file is then read again."""
+AUTO_VERSION = 2
+"""Raise it when `auto` comes to tell other encodings: the files of sources that have it are then read again."""
 LOGS_VERSION = 1
 """Raise it when the same log comes to be cut into other segments."""
 HASH_BYTES = 20
@@ -82,6 +84,8 @@ class Recipe:
             del said["logs"]
             if not self.optional:
                 del said["optional"]
+            if self.encoding == AUTO:
+                said["encoding"] = f"{AUTO} {AUTO_VERSION}"
         described = json.dumps([VERSION, said], sort_keys=True)
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
@@ -140,6 +144,8 @@ class Recipe:
         except (TypeError, ValueError):  # lone surrogates, say: bytes that are no text
             encoding = self.encoding if self.encoding not in ("", AUTO) else "UTF-8"
             return Fault(at, Lack.UNDECODABLE, f"not {encoding}")
+        except RecursionError:
+            return Fault(at, Lack.BROKEN, NESTED)
         if len(described) > MAX_RECORD_BYTES:
             return Fault(at, Lack.TOO_LARGE, f"{len(described):,} bytes")
         if b"\\u0000" in described and "\0" in text + name:

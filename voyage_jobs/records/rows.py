@@ -13,6 +13,10 @@ NO_FIELD = "no_field"
 """Why a file is not read that has not all fields that the settings ask for."""
 
 
+NESTED = "values within values within values"
+"""What is wrong with a row that is nested too deep to be taken apart."""
+
+
 class Lack(StrEnum):
     """Why a row is left out, or, for the last, a column of it."""
 

@@ -101,7 +101,8 @@ def inner_names(values: Mapping[str, Any]) -> Iterator[str]:
 
 def told(value: Any) -> str:
     """A value in a text: lists separated by commas, what has parts as JSON, bytes as UTF-8, since many programs write
-    texts to Parquet or into a database so. Raises ValueError for bytes that are no text."""
+    texts to Parquet or into a database so. Raises ValueError for bytes that are no text, RecursionError for what is
+    nested too deep."""
     if value is None or value == "":
         return ""
     if isinstance(value, str):
@@ -117,6 +118,8 @@ def told(value: Any) -> str:
     if isinstance(value, list | tuple | Mapping):
         try:
             return orjson.dumps(value, default=told).decode()
-        except TypeError:  # a number of more than 64 bits, say
+        except TypeError as exc:  # a number of more than 64 bits, say
+            if "ecursion" in str(exc):
+                raise RecursionError from None
             return json.dumps(value, default=told, ensure_ascii=False, separators=(",", ":"))
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

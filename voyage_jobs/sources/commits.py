@@ -1,7 +1,8 @@
 """When files were committed last, and by whom: what git says of a folder.
 
 Git is asked about what is committed and what its index knows; nothing that a repository could name (hooks, filters,
-monitors, signatures) is run. A file that differs from its last commit is in no answer.
+monitors, signatures) is run. A file that differs from its last commit is in no answer, nor is one whose last commit
+a shallow clone does not have.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ DEADLINE_S = 30.0
 """For each call of git: 50,000 commits take a few seconds."""
 _MOST_AUTHOR_CHARS = 200
 _MARK, _BETWEEN = b"\x01", b"\x02"
+_CUT_OFF = b"grafted"
 _PART_BYTES = 1 << 20
 _GIT = (
     *(
@@ -38,7 +40,8 @@ _LOG = (
         "--no-renames",
         "--name-status",
         "-z",
-        f"--format={_MARK.decode()}%ct{_BETWEEN.decode()}%aN",
+        "--encoding=UTF-8",
+        f"--format={_MARK.decode()}%ct{_BETWEEN.decode()}%D{_BETWEEN.decode()}%aN",
     ),
     *("--", "."),
 )
@@ -78,8 +81,10 @@ def commits(folder: bytes) -> Mapping[bytes, Commit]:
 
 
 def _commit(header: bytes) -> Commit | None:
-    seconds, _, author = header.removeprefix(_MARK).partition(_BETWEEN)
+    seconds, names, author = header.removeprefix(_MARK).split(_BETWEEN, 2)
     if not seconds.isdigit():  # one from before 1970
+        return None
+    if _CUT_OFF in names.split(b", "):  # the first that a shallow clone has: it seems to have made every file
         return None
     return Commit(int(seconds) * 1_000_000, author.decode(errors="replace").strip()[:_MOST_AUTHOR_CHARS])
 

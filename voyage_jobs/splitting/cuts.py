@@ -151,7 +151,8 @@ def _lightest(places: Places, low: int, high: int, most: int, least: int) -> int
 def cut_text(text: str, places: Places, start: int, end: int, most: Most, least: int) -> list[int]:
     """The same; where no place will do, also at the ends of sentences, then between words, at last anywhere."""
     found, uncut = cut(places, start, end, most, least)
-    for ranked in (None, _sentences, _words, _characters):
+    # The last one twice: a piece that begins within a block has less room than the one that it was cut from.
+    for ranked in (None, _sentences, _words, _characters, _characters):
         if not uncut:
             break
         parts, uncut = uncut, []

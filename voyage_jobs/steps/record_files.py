@@ -12,7 +12,7 @@ import json
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
 from voyage_jobs.config.source_sections import SourceSettings
@@ -48,6 +48,7 @@ News = list[tuple[Seen, ReadRecord]]
 _SHOWN = 5
 _TRIES = 5  # to open a log between two lines that are written to it
 _SEGMENTS = 100  # of a log, at a time: 6 MB
+PART_CHARS = 8_000_000  # of records, at a time
 
 
 @dataclass
@@ -305,8 +306,7 @@ class RecordFiles:
         self, look: _Look, rows: Iterator[Row | Fault], stat: FileStat, count: int
     ) -> Iterator[News]:
         assert self._recipe is not None  # noqa: S101 - as above
-        found = records(self._recipe, rows)
-        while part := list(islice(found, count)):
+        for part in _parts(records(self._recipe, rows), count):
             yield list(self._news(look, part, stat))
 
     def _news(
@@ -451,6 +451,20 @@ class RecordFiles:
         for key, each in self._known.items():
             if key not in self._there and not is_protected(each.path):
                 record_files.forget(tx, each.id)
+
+
+def _parts(found: Iterator[Record | Fault], count: int) -> Iterator[list[Record | Fault]]:
+    """At most so many at a time, and fewer where their texts are long."""
+    part: list[Record | Fault] = []
+    chars = 0
+    for each in found:
+        part.append(each)
+        chars += len(each.text) if isinstance(each, Record) else 0
+        if len(part) == count or chars >= PART_CHARS:
+            yield part
+            part, chars = [], 0
+    if part:
+        yield part
 
 
 def _doubting_the_last(look: _Look, rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:

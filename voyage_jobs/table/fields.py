@@ -20,6 +20,7 @@ _TOKEN = re.compile(
 _KEYWORD = re.compile(
     "and|as|between|case|else|end|escape|false|ilike|in|is|like|not|null|or|then|true|when", re.IGNORECASE
 )
+_WORD = re.compile(r"[^\W\d]\w*")
 _SIGNS = ("<", ">", "!", "=")
 _IS, _IS_NOT = ("=", "=="), ("!=", "<>")
 _TIMES = ("*", "/", "%")
@@ -57,6 +58,11 @@ def translated(where: str, columns: Collection[str]) -> tuple[str, list[str]]:
     for at, word in zip(places, made, strict=True):
         parts[at] = word
     return "".join(parts), list(dict.fromkeys(fields))
+
+
+def in_quotes(name: str) -> str:
+    """The name as a filter takes it: in double quotes, unless it is a plain word."""
+    return name if _WORD.fullmatch(name) and not _KEYWORD.fullmatch(name) else f'"{name}"'
 
 
 def path(name: str) -> str:

@@ -14,7 +14,7 @@ import orjson
 
 from voyage_jobs.errors import ConfigError
 from voyage_jobs.table.engine import open_reading
-from voyage_jobs.table.fields import path, translated
+from voyage_jobs.table.fields import in_quotes, path, translated
 from voyage_jobs.table.filters import demand_whole
 
 _SAMPLE_ROWS = 2_000
@@ -46,8 +46,8 @@ def _has(dataset: Any, name: str) -> bool:
 def _unknown(name: str, where: str, columns: Collection[str], datasets: Sequence[Any]) -> ConfigError:
     fields = list(dict.fromkeys(field for each in datasets for field in _fields(each)))
     near = difflib.get_close_matches(name.lower(), [*fields, *sorted(columns)], 1)
-    shown = ", ".join(fields[:_SHOWN]) + (", ..." if len(fields) > _SHOWN else "")
-    meant = f"Did you mean {near[0]}? " if near else ""
+    shown = ", ".join(map(in_quotes, fields[:_SHOWN])) + (", ..." if len(fields) > _SHOWN else "")
+    meant = f"Did you mean {in_quotes(near[0])}? " if near else ""
     return ConfigError(
         f"The filter {where!r} cannot be used: no column is called {name!r}, and no document has such a field.",
         hint=f"{meant}Fields here: {shown or 'none'}. Columns: docs/table.md.",

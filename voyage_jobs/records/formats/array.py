@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.records.recipe import Recipe
-from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, NESTED, Fault, Lack, Row
 
 _BLANK = " \t\r\n"
 _BEGUN = re.compile(r"[\w\\.+-]{0,9}\s*")  # a number, a word or an escape of which the rest may follow
@@ -101,8 +101,10 @@ class _Window:
         while True:
             try:
                 found, end = self._decode(self._part, self.at)
-            except (ValueError, RecursionError) as exc:
-                if isinstance(exc, ValueError) and not self._may_go_on(exc):
+            except RecursionError:
+                raise ValueError(NESTED) from None
+            except ValueError as exc:
+                if not self._may_go_on(exc):
                     raise
                 if self.whole:
                     raise EOFError from exc

@@ -19,7 +19,7 @@ from voyage_jobs.records.rows import Fault, Row
 
 def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
     """A row for each row of the query. Raises Refused for what is no database, or a query that it does not take."""
-    where = quote(os.readlink(f"/proc/self/fd/{file.fileno()}"))
+    where = quote(os.readlink(os.fsencode(f"/proc/self/fd/{file.fileno()}")))
     try:
         with contextlib.closing(sqlite3.connect(f"file:{where}?mode=ro&immutable=1", uri=True)) as found:
             found.text_factory = lambda data: data.decode(errors="surrogateescape")

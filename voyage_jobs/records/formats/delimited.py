@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
-from voyage_jobs.readers.encodings import AUTO
+from voyage_jobs.readers.encodings import AUTO, guessed_of_part, utf16_without_mark
 from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
@@ -23,6 +23,7 @@ _WIDEST = 2  # bytes of a line end
 _ENDS_INSIDE = "unexpected end of data"
 _TOLD_SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[\r\n]*')  # what Excel puts above the names, and reads
 _SIGNS = re.compile(r"[^\w ]+")
+_NOT_ASCII, _RUNS = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3,}")
 _LINE_ENDS = ("\r", "\n")
 _MOST_SHORTENED = 16 * MAX_RECORD_BYTES
 _TOO_LONG = f"more than {MAX_RECORD_BYTES:,} characters in a line"
@@ -139,13 +140,30 @@ def _encoding(file: BinaryIO, recipe: Recipe) -> str:
         return "utf-16"
     if sample.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
-    if recipe.encoding not in ("", AUTO):
-        return recipe.encoding
+    if recipe.encoding == AUTO:
+        return utf16_without_mark(sample) or _guessed(sample)
+    return recipe.encoding or "utf-8-sig"
+
+
+def _guessed(sample: bytes) -> str:
+    """UTF-8 where it fits most lines that tell, so that the others are told. Else Windows-1252, of whose letters few
+    stand side by side, in some words alone: too few to tell it from others. Else what the sample seems to be."""
+    whole = sample if len(sample) < _SAMPLE_BYTES else sample[: sample.rfind(b"\n") + 1]
+    lines = [line for line in whole.split(b"\n") if not line.isascii()]
+    if 2 * sum(_is_in("utf-8", line) for line in lines) >= len(lines):
+        return "utf-8-sig"
+    side_by_side = sum(map(len, _RUNS.findall(whole)))
+    if 2 * side_by_side < len(_NOT_ASCII.findall(whole)) and _is_in("cp1252", whole):
+        return "cp1252"
+    return guessed_of_part(whole) or "utf-8-sig"
+
+
+def _is_in(encoding: str, data: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        data.decode(encoding)
     except UnicodeDecodeError:
-        return "cp1252" if recipe.encoding == AUTO else "utf-8-sig"
-    return "utf-8-sig"
+        return False
+    return True
 
 
 def ends_with_line(file: BinaryIO) -> bool:

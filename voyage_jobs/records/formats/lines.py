@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from voyage_jobs.records.recipe import Recipe
-from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
+from voyage_jobs.records.rows import MAX_RECORD_BYTES, NESTED, Fault, Lack, Row
 from voyage_jobs.records.template import value_of
 
 _LEAST, _MOST = -(2.0**63), 2.0**64  # a whole number beyond is read as one with a point
@@ -37,6 +37,8 @@ def _row(at: int, line: bytes, inner: Sequence[str]) -> Row | Fault:
         found = orjson.loads(line)
         if isinstance(found, dict) and _is_rounded(found, inner):
             found = json.loads(line)
+    except RecursionError:
+        return Fault(at, Lack.BROKEN, NESTED)
     except ValueError as exc:
         if not isinstance(exc, json.JSONDecodeError):
             return Fault(at, Lack.BROKEN, "a number of thousands of digits")

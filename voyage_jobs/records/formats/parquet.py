@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from typing import Any, BinaryIO
 
 from voyage_jobs.readers.reader import Refusal, Refused
@@ -33,7 +33,7 @@ def rows(file: BinaryIO, recipe: Recipe) -> Iterator[Row | Fault]:
         at_once = _rows_at_once(found.metadata, wanted)
         for batch in found.iter_batches(at_once, columns=columns, use_threads=False):
             for part in _parts(batch):
-                for values in _plain(part).to_pylist():
+                for values in _values(_plain(part)):
                     number += 1
                     yield Row(number, values)
     except (pa.ArrowException, OSError, ValueError) as exc:
@@ -71,36 +71,79 @@ def _within(fields: Any, before: str = "") -> Iterator[str]:
 
 
 def _plain(batch: Any) -> Any:
-    """With times as Python has them, to the microsecond, and numbers of half the width or less as they are written:
+    """With times to the microsecond, as Python has them, and numbers of half the width or less as they are written:
     39.9, not the number of full width that is nearest to it, 39.900001525878906."""
     import pyarrow as pa
 
-    table, schema = pa.Table.from_batches([batch]), batch.schema
-    for at, each in enumerate(schema):
-        if pa.types.is_float16(each.type):
-            shortest = pa.array(map(_shortest_half, batch.column(at).to_pylist()), pa.float64())
-            table = table.set_column(at, each.name, shortest)
-        elif pa.types.is_timestamp(each.type):
-            table = table.set_column(
-                at, each.name, table[at].cast(pa.timestamp("us", each.type.tz), safe=False)
-            )
-        elif (as_text := _replaced(each.type, pa.float32(), pa.string())) != each.type:
-            as_double = _replaced(each.type, pa.float32(), pa.float64())
-            table = table.set_column(at, each.name, table[at].cast(as_text).cast(as_double))
-    return table
+    return pa.Table.from_arrays(list(map(_plain_column, batch.columns)), batch.schema.names)
 
 
-def _replaced(kind: Any, old: Any, new: Any) -> Any:
-    """A type with `new` for `old` wherever it is in it."""
+def _plain_column(column: Any) -> Any:
     import pyarrow as pa
 
-    if kind == old:
-        return new
+    if pa.types.is_float16(column.type):
+        return pa.array(map(_shortest_half, column.to_pylist()), pa.float64())
+    if (kind := _replaced(column.type, _to_microseconds)) != column.type:
+        column = column.cast(kind, safe=False)
+    if (as_text := _replaced(kind, lambda one: pa.string() if one == pa.float32() else one)) != kind:
+        as_double = _replaced(kind, lambda one: pa.float64() if one == pa.float32() else one)
+        column = column.cast(as_text).cast(as_double)
+    return column
+
+
+def _to_microseconds(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    return {pa.time64("ns"): pa.time64("us"), pa.duration("ns"): pa.duration("us")}.get(kind, kind)
+
+
+def _replaced(kind: Any, new: Callable[[Any], Any]) -> Any:
+    """A type with what is in it replaced, wherever it is."""
+    import pyarrow as pa
+
+    def within(field: Any) -> Any:
+        return field.with_type(_replaced(field.type, new))
+
     if pa.types.is_struct(kind):
-        return pa.struct([each.with_type(_replaced(each.type, old, new)) for each in kind])
+        return pa.struct([within(each) for each in kind])
     if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_replaced(kind.value_type, old, new)))
-    return kind
+        return pa.list_(within(kind.value_field))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(within(kind.value_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(within(kind.value_field), kind.list_size)
+    if pa.types.is_map(kind):
+        return pa.map_(kind.key_field, within(kind.item_field))
+    return new(kind)
+
+
+def _values(table: Any) -> list[dict[str, Any]]:
+    """Its rows."""
+    try:
+        found: list[dict[str, Any]] = table.to_pylist()
+    except OverflowError:
+        columns = [map(_value, column) for column in table.columns]
+        found = [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return found
+
+
+def _value(scalar: Any) -> Any:
+    """A value as Python has it, or, for a time after the year 9999 or before the first, its text."""
+    import numpy as np
+    import pyarrow as pa
+
+    try:
+        return scalar.as_py()
+    except OverflowError:
+        kind = scalar.type
+    if pa.types.is_struct(kind):
+        return {name: _value(scalar[name]) for name in scalar}
+    if pa.types.is_nested(kind):
+        return [_value(each) for each in scalar.values]
+    unit: Any = kind.unit if pa.types.is_timestamp(kind) else "D" if pa.types.is_date32(kind) else "ms"
+    return str(np.datetime64(scalar.value, unit))
 
 
 def _shortest_half(value: float | None) -> float | None:
