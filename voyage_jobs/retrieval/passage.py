@@ -90,7 +90,7 @@ def joined(rows: Sequence[dict[str, Any]]) -> str:
 
 def words_of(query: str) -> list[str]:
     """The words of a question that are worth marking, in lower case."""
-    return [word for word in cut(query) if len(word) >= _SHORTEST_WORD]
+    return [word.lower() for word in cut(query) if len(word) >= _SHORTEST_WORD]
 
 
 def stem_of(word: str) -> str:

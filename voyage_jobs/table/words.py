@@ -45,9 +45,9 @@ class Found:
 
 
 def cut(query: str) -> list[str]:
-    """The words of a query in lower case. A mark that stands on a letter is part of the word, as it is in the index:
-    vowels and tones of many scripts are marks, and so are accents that are written apart."""
-    return "".join(letter if _is_in_word(letter) else " " for letter in query.lower()).split(" ")
+    """The words of a query as they are written. A mark that stands on a letter is part of the word, as it is in the
+    index: vowels and tones of many scripts are marks, and so are accents that are written apart."""
+    return "".join(letter if _is_in_word(letter) else " " for letter in query).split()
 
 
 def _is_in_word(letter: str) -> bool:
@@ -55,9 +55,12 @@ def _is_in_word(letter: str) -> bool:
 
 
 def words_in(query: str) -> list[str]:
-    """The words of a query, each once and in order: no more than an index is asked for."""
-    words = filter(None, cut(query))
-    return list(dict.fromkeys(word for word in words if len(word.encode()) < LONGEST_WORD))[:_MOST_WORDS]
+    """The words of a query, each once and in order: no more than an index is asked for.
+
+    Their case stays: the index has a lower case of its own (of `İ`, and of the last letter of `ΟΔΟΣ`).
+    """
+    words = {word.lower(): word for word in cut(query) if len(word.encode()) < LONGEST_WORD}
+    return list(words.values())[:_MOST_WORDS]
 
 
 def holding(
