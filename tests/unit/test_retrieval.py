@@ -248,12 +248,15 @@ WORDS = {
     "ru": ("город достопримечательностях", "достопримечательностях"),
     "tr": ("İstanbul güzel", "İstanbul"),
     "el": ("ΟΔΟΣ", "ΟΔΟΣ"),
+    "composed": ("Lösung", "Lo\u0308sung"),
+    "decomposed": ("bei Mu\u0308ller", "Müller"),
     "commit": (
         "broken since 6a1ce5e6ce41d2c7b25bd0b1b9e9a2a1f9f5d0e4",
         "6a1ce5e6ce41d2c7b25bd0b1b9e9a2a1f9f5d0e4",
     ),
 }
-"""Texts, and a word of each: with vowels and tones that are marks, capitals of their own, or long in bytes."""
+"""Texts, and a word of each: with vowels and tones that are marks, capitals of their own, accents written in either
+way, or long in bytes."""
 
 
 def test_words_of_any_script_and_length_are_found_with_the_index_as_without(tmp_path, monkeypatch) -> None:

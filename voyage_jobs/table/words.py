@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SEARCHED = tuple(column for column, _ in WORDS.values())
+_ACCENT = re.compile("[\u0300-\u036f]")
 _JOINS = "_\u200c\u200d"  # the last two join letters, or keep them apart, within a word
 _MOST_WORDS = 64  # of a query: a page that was pasted in asks for no more
 _MOST_READ = 16  # without an index, each word costs a pass over the text: the longest say most
@@ -61,6 +62,16 @@ def words_in(query: str) -> list[str]:
     """
     words = {word.lower(): word for word in cut(query) if len(word.encode()) < LONGEST_WORD}
     return list(words.values())[:_MOST_WORDS]
+
+
+def _forms(word: str) -> dict[str, None]:
+    """A word as it is written, and with its accents in the letters and beside them: texts have them in either way.
+
+    Kana and Hangul are not taken apart: a part of theirs is another word.
+    """
+    apart = unicodedata.normalize("NFD", word)
+    accented = [apart] if _ACCENT.search(apart) else []
+    return dict.fromkeys((word, unicodedata.normalize("NFC", word), *accented))
 
 
 def holding(
@@ -101,7 +112,9 @@ def _by_index(
 
     searched = [WORDS[name] for name in WORDS if name in there]
     query = MultiMatchQuery(
-        " ".join(words), [column for column, _ in searched], boosts=[worth for _, worth in searched]
+        " ".join(form for word in words for form in _forms(word)),
+        [column for column, _ in searched],
+        boosts=[worth for _, worth in searched],
     )
     scanner = dataset.scanner(
         columns=[*columns, "_score"],
@@ -157,9 +170,9 @@ def _counted(batch: pa.RecordBatch, words: Sequence[str]) -> np.ndarray[Any, Any
 
     whole = pc.binary_join_element_wise(*(batch.column(name) for name in _SEARCHED), "\n")
     counts = [
-        pc.count_substring_regex(whole, pattern=_beginning(word), ignore_case=True).to_numpy(
-            zero_copy_only=False
-        )
+        pc.count_substring_regex(
+            whole, pattern="|".join(map(_beginning, _forms(word))), ignore_case=True
+        ).to_numpy(zero_copy_only=False)
         for word in words
     ]
     length = pc.utf8_length(whole).to_numpy(zero_copy_only=False)
