@@ -200,6 +200,13 @@ def test_a_document_without_its_first_chunk_is_listed(tmp_path) -> None:
     assert ([each["path"] for each in found["documents"]], found["total"]) == (["soup.md"], 1)
 
 
+def test_the_model_is_that_of_the_table(world) -> None:
+    settings = world.settings()
+    other = settings.voyage.model_copy(update={"model": "voyage-4-lite"})
+    tools = Tools(settings.model_copy(update={"voyage": other}), world.clock)
+    assert tools.status()["model"] == settings.voyage.model
+
+
 def test_a_set_of_items_that_comes_is_known(world) -> None:
     settings = world.settings()
     tools = Tools(settings, world.clock)
