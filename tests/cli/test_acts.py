@@ -306,6 +306,7 @@ def test_recover_says_what_it_found(run):
     report = run.json("recover")
     assert (report["packs"], report["embeddings"], report["jobs"], report["vendor"]) == (1, 1, [], None)
     assert json.loads(run("sync", "--json").stdout)["embeddings_sent"] == 0
+    assert run("history", "--acts").stdout.split()[-4:] == ["packs", "1,", "embeddings", "1"]
 
 
 def test_recover_without_a_key_takes_in_the_packs_and_says_what_it_could_not_do(run, monkeypatch):

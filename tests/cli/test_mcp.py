@@ -192,6 +192,21 @@ def test_a_small_section_in_a_chunk_with_others_is_read_by_its_heading(tmp_path)
             tools.read("docs", "soup.md", wrong)
 
 
+def test_a_document_without_its_first_chunk_is_listed(tmp_path) -> None:
+    made = World(tmp_path, dimension=256, faults={"line_refused": {"contains": "Boil"}})
+    made.write("soup.md", SOUP.replace("Boil", "Boil and stir. " * 100).replace("Add", "Add more. " * 200))
+    made.run()
+    found = Tools(made.settings(), made.clock).list_documents()
+    assert ([each["path"] for each in found["documents"]], found["total"]) == (["soup.md"], 1)
+
+
+def test_the_model_is_that_of_the_table(world) -> None:
+    settings = world.settings()
+    other = settings.voyage.model_copy(update={"model": "voyage-4-lite"})
+    tools = Tools(settings.model_copy(update={"voyage": other}), world.clock)
+    assert tools.status()["model"] == settings.voyage.model
+
+
 def test_a_set_of_items_that_comes_is_known(world) -> None:
     settings = world.settings()
     tools = Tools(settings, world.clock)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import voyage_jobs
 from voyage_jobs.config import parse_settings
 from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.profile import profile_of
@@ -275,6 +276,39 @@ def test_a_search_without_key_and_network_finds_what_is_meant(tmp_path: Path) ->
     assert {
         question: json.loads(answer)["hits"][0]["path"] for question, answer in found.items()
     } == QUESTIONS
+
+
+@installed
+def test_a_table_is_asked_by_its_own_model_until_it_has_another(tmp_path: Path, folder: Path) -> None:
+    """The model that the configuration names by now has its width, a folder and prefixes of its own."""
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}', encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    for name, text in DOCS.items():
+        (tmp_path / "docs" / name).write_text(text, encoding="utf-8")
+    (tmp_path / "voyage-jobs.toml").write_text(CONFIG, encoding="utf-8")
+    command(tmp_path, "sync")
+
+    def scores() -> dict[str, float]:
+        answer = json.loads(command(tmp_path, "search", "a loaf", "--mode", "vector", "--json"))
+        assert answer["warnings"] == []
+        return {hit["path"]: hit["score"] for hit in answer["hits"]}
+
+    before = scores()
+    theirs = (
+        f'[local]\nmodel_dir = "{folder}"\nmodel = "mine"\ndocument_prefix = "d: "\nquery_prefix = "q: "\n'
+    )
+    (tmp_path / "voyage-jobs.toml").write_text(CONFIG + theirs, encoding="utf-8")
+
+    assert scores() == before
+    project = voyage_jobs.open(tmp_path / "voyage-jobs.toml")
+    assert {hit.path: hit.score for hit in project.search("a loaf", mode="vector")} == before
+    command(tmp_path, "reprofile", "--yes")
+    command(tmp_path, "sync")
+    assert scores() != before
+    found = project.search("a loaf", mode="vector")
+    assert not found.warnings
+    assert {hit.path: hit.score for hit in found} == scores()
 
 
 @installed

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 20
 _GAP = 12  # columns of a duration
 _TIME = 22  # columns of a time and the space after it
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 @click.command()
@@ -65,7 +66,7 @@ def _show_acts(rows: list[dict[str, Any]], as_json: bool) -> None:
         output.emit_json({"acts": rows})
         return
     for row in rows:
-        asked = _row(row["arguments"]) or "everything"
+        asked = _row({**row["arguments"], "asked_at": None}) or "everything"  # stands before it
         came = "not done yet" if row["result"] is None else _row(row["result"]) or "done"
         said = f"{row['command']} ({asked}) by {row['who']}: {came}"
         click.echo(output.hanging(f"{row['asked_at']:<{_TIME}}", said))
@@ -80,7 +81,7 @@ def _show(found: History, *, details: bool) -> None:
     click.echo(output.wrapped(found.summary))
     if found.next:
         click.echo(output.wrapped(f"Next: {found.next}"))
-    facts = {key: value for key, value in found.facts.items() if value not in (None, [], {}, "")}
+    facts = {key: value for key, value in found.facts.items() if value not in _NOTHING}
     if details and facts:
         click.echo()
         width = max(map(len, facts)) + 2
@@ -121,10 +122,8 @@ def _show_events(found: History) -> None:
 
 
 def _row(row: dict[str, Any]) -> str:
-    parts = [
-        f"{key.replace('_', ' ')} {_plain(value)}" for key, value in row.items() if value not in (None, "")
-    ]
-    return ", ".join(parts)
+    shown = {key: value for key, value in row.items() if value not in _NOTHING}
+    return ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in shown.items())
 
 
 def _plain(value: Any) -> str:

@@ -24,7 +24,10 @@ def profile_of(settings: Settings) -> Profile:
 
 def with_profile(settings: Settings, profile: Profile) -> Settings:
     """The same settings, asking for `profile`: price and tokenizer go with the model, address and key with the
-    provider."""
+    provider.
+
+    What the section says of its own model is said of no other: its folder, and what stands before a question.
+    """
     if profile_of(settings) == profile:
         return settings
     provider = settings.provider.model_copy(update={"type": profile.vendor})
@@ -38,5 +41,9 @@ def with_profile(settings: Settings, profile: Profile) -> Settings:
         "document_prefix": profile.prefix,
     }
     section: Any = there.section
+    if section.model != profile.model:
+        asked["model_dir"] = ""
+    if section.document_prefix != profile.prefix:
+        asked["query_prefix"] = ""
     known = {key: value for key, value in asked.items() if key in type(section).model_fields}
     return there.model_copy(update={there.section_name: section.model_copy(update=known)})

@@ -83,12 +83,13 @@ class Tools:
     def status(self) -> dict[str, Any]:
         """How current the table is, and what is wrong. Never raises for what the state may be."""
         report = status(with_item_sources(self._settings), self._clock)
+        held = (report["profile"] or {}).get("table") or {}
         return {
             "as_of": report["as_of"],
             "healthy": report["healthy"],
             "headline": report["headline"]["text"],
             "rows": report["table"]["rows"],
-            "model": self._settings.section.model,
+            "model": held.get("model", self._settings.section.model),
             "sources": [{key: each[key] for key in _SOURCE_KEYS} for each in report["sources"]],
             "problems": [each["message"] for each in report["problems"]],
         }

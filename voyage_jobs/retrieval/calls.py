@@ -71,7 +71,7 @@ class Calls:
     ) -> None:
         self._settings, self._clock, self._transport = settings, clock, transport
         self._lock = threading.Lock()
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[tuple[str, str], Client] = {}
 
     def embed(self, text: str, profile: Profile) -> Vector:
         """The vector of a query for a table of this profile. Raises NotAskedError, VendorError."""
@@ -118,16 +118,16 @@ class Calls:
 
     def _client_of(self, settings: Settings) -> Client:
         """The client of the provider that made the table's vectors, which may be another than the configured one."""
-        kind = settings.provider.type
+        where = settings.provider.type, settings.section.base_url
         with self._lock:
-            if kind not in self._clients:
+            if where not in self._clients:
                 try:
                     client = connect(_in_haste(settings), self._clock, self._transport)
                 except ConfigError as exc:
                     raise NotAskedError(f"the provider cannot be asked: {exc.message}") from exc
-                self._clients[kind] = client
+                self._clients[where] = client
                 weakref.finalize(self, client.__exit__, None, None, None)
-            return self._clients[kind]
+            return self._clients[where]
 
     def _while_young(self, client: Any, since: float) -> contextlib.AbstractContextManager[None]:
         return sent_while_young(client, since, self._settings.section.quarantine_s)

@@ -59,8 +59,7 @@ def listed(
     view: View, sources: Sequence[str], paths: Sequence[str], limit: int
 ) -> tuple[list[Document], int]:
     """The first documents by source and path, and how many there are in all."""
-    where = combined(sources, paths, where="ordinal = 0")
-    rows = view.rows(["source", "path", "title", "modified_at"], where or "")
+    rows = view.distinct(["source", "path", "title", "modified_at"], combined(sources, paths))
     rows.sort(key=lambda row: (row["source"], row["path"]))
     return [Document(**row) for row in rows[:limit]], len(rows)
 

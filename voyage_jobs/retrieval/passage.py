@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol
 
 from voyage_jobs.core.profile import KEY_DIGITS
 from voyage_jobs.retrieval.result import Hit
+from voyage_jobs.table.words import cut
 
 _SNIPPET_CHARS = 230  # about three lines of a terminal
-_WORD = re.compile(r"\w+")
 _SHORTEST_WORD = 3
 _WHOLE_CHARS, _ENDING_CHARS = 4, 3
 _SECTION_CHUNKS = 20  # of a section, on either side
@@ -90,7 +90,7 @@ def joined(rows: Sequence[dict[str, Any]]) -> str:
 
 def words_of(query: str) -> list[str]:
     """The words of a question that are worth marking, in lower case."""
-    return [word.lower() for word in _WORD.findall(query) if len(word) >= _SHORTEST_WORD]
+    return [word.lower() for word in cut(query) if len(word) >= _SHORTEST_WORD]
 
 
 def stem_of(word: str) -> str:
@@ -101,7 +101,7 @@ def stem_of(word: str) -> str:
 def pattern_of(words: Iterable[str]) -> str | None:
     """A regular expression for those words in a text, longer ones with other endings, too; None for none."""
     parts = [
-        re.escape(stem_of(word)) + r"\w*" if len(word) > _WHOLE_CHARS else re.escape(word) + r"\b"
+        re.escape(stem_of(word)) + r"\w*" if len(word) > _WHOLE_CHARS else re.escape(word) + r"(?!\w)"
         for word in words
     ]
     return r"(?i)\b(?:" + "|".join(parts) + ")" if parts else None

@@ -2,8 +2,9 @@
 
 All of them only make answers faster: rows outside an index are read beside it, and rows that are gone never come back.
 Later rows go into a segment of their own, so that a small publication does not write the whole index again; a few
-segments are merged into one. The word index is built again where `[search] language` has changed, and any index of
-which files are missing, cut or not readable: nothing is in it that the rows do not have.
+segments are merged into one. The word index is built again where it was made in another way (`[search] language` has
+changed, or this release makes it so), and any index of which files are missing, cut or not readable: nothing is in it
+that the rows do not have.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _SAMPLES_PER_PARTITION = 64  # with 256, Lance's own choice, 1,190 MiB instead o
 _BUILD_MIB = 256  # of the word index; Lance would take 2 GiB for each core
 _MOST_SEGMENTS = 8
 _NO_STEMS = "none"
+LONGEST_WORD = 160
+"""Words of so many bytes and more are not indexed. Lance's own 40 are 19 Cyrillic letters, and no id of a commit."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Kind:
 
 def kinds(*, floats: bool, vectors_from: int, words_from: int, language: str) -> list[Kind]:
     """The indexes that a table should have. `floats`: whether its vectors can have one."""
-    stems = _stems(language)
-    options = tuple(stems.items())
-    found = [Kind(name, words_from, partial(_build_words, name=name, stems=stems), options) for name in WORDS]
+    made = {"max_token_length": LONGEST_WORD, **_stems(language)}
+    options = tuple(made.items())
+    found = [Kind(name, words_from, partial(_build_words, name=name, made=made), options) for name in WORDS]
     if floats:
         found.append(Kind(INDEX, vectors_from, _build_vectors))
     for column, kind in (("source", "BITMAP"), ("path", "BTREE"), ("modified_at", "BTREE")):
@@ -168,7 +171,7 @@ def _stems(language: str) -> dict[str, Any]:
     return {"stem": False} if language == _NO_STEMS else {"stem": True, "language": language}
 
 
-def _build_words(dataset: Any, *, name: str, stems: Mapping[str, Any]) -> object:
+def _build_words(dataset: Any, *, name: str, made: Mapping[str, Any]) -> object:
     """Words as Unicode cuts them, which finds Chinese, Japanese, Thai and code; stop words stay, for phrases."""
     return dataset.create_scalar_index(
         WORDS[name][0],
@@ -179,7 +182,7 @@ def _build_words(dataset: Any, *, name: str, stems: Mapping[str, Any]) -> object
         remove_stop_words=False,
         memory_limit=_BUILD_MIB,
         num_workers=1,
-        **stems,
+        **made,
     )
 
 

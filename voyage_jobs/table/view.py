@@ -79,6 +79,13 @@ class View:
             found: list[dict[str, Any]] = scanner.to_table().to_pylist()
         return reading.lift_rows(found, self.dataset.schema)
 
+    def distinct(self, columns: Sequence[str], where: str | None) -> list[dict[str, Any]]:
+        """What plain columns say in these rows, each combination once, in no order. Raises `CorruptionError`."""
+        scanner = self.dataset.scanner(columns=list(columns), filter=where)
+        with open_reading(self.dataset.uri):
+            found: list[dict[str, Any]] = scanner.to_table().group_by(list(columns)).aggregate([]).to_pylist()
+        return found
+
     @property
     def version(self) -> int:
         """The number of this version of the table."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from voyage_jobs.errors import CorruptionError
 from voyage_jobs.table.documents import STREAM_ROWS
 from voyage_jobs.table.filters import demand_sense, reading_with
-from voyage_jobs.table.indexes import WORD_INDEX, WORDS
+from voyage_jobs.table.indexes import LONGEST_WORD, WORD_INDEX, WORDS
 from voyage_jobs.table.search import scored_rows
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SEARCHED = tuple(column for column, _ in WORDS.values())
-_WORD = re.compile(r"\w+")
+_ACCENT = re.compile("[\u0300-\u036f]")
+_JOINS = "_\u200c\u200d"  # the last two join letters, or keep them apart, within a word
 _MOST_WORDS = 64  # of a query: a page that was pasted in asks for no more
 _MOST_READ = 16  # without an index, each word costs a pass over the text: the longest say most
 _SHORTEST_STEM, _PLURAL = 4, r"(?:e?s)?\b"
-_LONGEST = 40  # characters; the index has no longer words
 _K1, _B = 1.2, 0.75  # BM25 as the index has them
 
 
@@ -44,10 +45,33 @@ class Found:
     damaged: bool = False
 
 
+def cut(query: str) -> list[str]:
+    """The words of a query as they are written. A mark that stands on a letter is part of the word, as it is in the
+    index: vowels and tones of many scripts are marks, and so are accents that are written apart."""
+    return "".join(letter if _is_in_word(letter) else " " for letter in query).split()
+
+
+def _is_in_word(letter: str) -> bool:
+    return letter.isalnum() or letter in _JOINS or unicodedata.category(letter).startswith("M")
+
+
 def words_in(query: str) -> list[str]:
-    """The words of a query, each once, in lower case and in order: no more than an index is asked for."""
-    words = (word.lower() for word in _WORD.findall(query))
-    return list(dict.fromkeys(word for word in words if len(word) <= _LONGEST))[:_MOST_WORDS]
+    """The words of a query, each once and in order: no more than an index is asked for.
+
+    Their case stays: the index has a lower case of its own (of `İ`, and of the last letter of `ΟΔΟΣ`).
+    """
+    words = {word.lower(): word for word in cut(query) if len(word.encode()) < LONGEST_WORD}
+    return list(words.values())[:_MOST_WORDS]
+
+
+def _forms(word: str) -> dict[str, None]:
+    """A word as it is written, and with its accents in the letters and beside them: texts have them in either way.
+
+    Kana and Hangul are not taken apart: a part of theirs is another word.
+    """
+    apart = unicodedata.normalize("NFD", word)
+    accented = [apart] if _ACCENT.search(apart) else []
+    return dict.fromkeys((word, unicodedata.normalize("NFC", word), *accented))
 
 
 def holding(
@@ -88,7 +112,9 @@ def _by_index(
 
     searched = [WORDS[name] for name in WORDS if name in there]
     query = MultiMatchQuery(
-        " ".join(words), [column for column, _ in searched], boosts=[worth for _, worth in searched]
+        " ".join(form for word in words for form in _forms(word)),
+        [column for column, _ in searched],
+        boosts=[worth for _, worth in searched],
     )
     scanner = dataset.scanner(
         columns=[*columns, "_score"],
@@ -144,9 +170,9 @@ def _counted(batch: pa.RecordBatch, words: Sequence[str]) -> np.ndarray[Any, Any
 
     whole = pc.binary_join_element_wise(*(batch.column(name) for name in _SEARCHED), "\n")
     counts = [
-        pc.count_substring_regex(whole, pattern=_beginning(word), ignore_case=True).to_numpy(
-            zero_copy_only=False
-        )
+        pc.count_substring_regex(
+            whole, pattern="|".join(map(_beginning, _forms(word))), ignore_case=True
+        ).to_numpy(zero_copy_only=False)
         for word in words
     ]
     length = pc.utf8_length(whole).to_numpy(zero_copy_only=False)
