@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from voyage_jobs.core.profile import KEY_DIGITS
@@ -17,6 +19,7 @@ LONGEST_TEXT = 20_000
 """Characters that are read at once, to the end of the last chunk."""
 _SECTIONS_NAMED = 20
 _MARKS = " \t#*=~^-"  # of headings, in the forms that there are
+_LISTED = ("source", "path", "title", "modified_at")  # the fields of `Document`
 _HEAD = ("chunk_id", "ordinal", "start", "end", "section", "title", "url")
 
 
@@ -59,9 +62,9 @@ def listed(
     view: View, sources: Sequence[str], paths: Sequence[str], limit: int
 ) -> tuple[list[Document], int]:
     """The first documents by source and path, and how many there are in all."""
-    rows = view.distinct(["source", "path", "title", "modified_at"], combined(sources, paths))
-    rows.sort(key=lambda row: (row["source"], row["path"]))
-    return [Document(**row) for row in rows[:limit]], len(rows)
+    rows = view.distinct(_LISTED, combined(sources, paths))
+    found = sorted(itertools.starmap(Document, rows), key=attrgetter("source", "path"))
+    return found[:limit], len(found)
 
 
 def read(

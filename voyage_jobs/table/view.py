@@ -79,12 +79,17 @@ class View:
             found: list[dict[str, Any]] = scanner.to_table().to_pylist()
         return reading.lift_rows(found, self.dataset.schema)
 
-    def distinct(self, columns: Sequence[str], where: str | None) -> list[dict[str, Any]]:
+    def distinct(self, columns: Sequence[str], where: str | None) -> set[tuple[Any, ...]]:
         """What plain columns say in these rows, each combination once, in no order. Raises `CorruptionError`."""
+        import pyarrow as pa
+
+        seen: set[tuple[Any, ...]] = set()
         scanner = self.dataset.scanner(columns=list(columns), filter=where)
         with open_reading(self.dataset.uri):
-            found: list[dict[str, Any]] = scanner.to_table().group_by(list(columns)).aggregate([]).to_pylist()
-        return found
+            for batch in scanner.to_batches():
+                here = pa.Table.from_batches([batch]).group_by(list(columns)).aggregate([]).select(columns)
+                seen.update(zip(*(column.to_pylist() for column in here.columns), strict=True))
+        return seen
 
     @property
     def version(self) -> int:
