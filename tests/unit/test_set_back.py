@@ -12,6 +12,7 @@ from small_world import Small, quick
 from step_doors import all_batches, money, newest, prose, query, settle, turns, until
 from verify_doors import found, repaired, sql, state
 
+from voyage_jobs.config.profile import profile_of
 from voyage_jobs.core import generation
 from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.core.states import Batch
@@ -185,6 +186,40 @@ def test_a_job_that_runs_is_claimed_by_an_older_state(small):
     put_back(small, whole=False)
     paid_once(small, "a.md", "b.md")
     assert "1 job claimed" in problems(small)["state_set_back"]
+
+
+def build_and_abandon(small):
+    """Let another table be built for a while."""
+    other = {"output_dimension": 512}
+    target = profile_of(small.settings(voyage=other)).to_json()
+    with small.worker(voyage=other) as context:
+        perform(context, "reprofile", {"do": "begin", "target": target, "hold": True}, "me")
+        turns(small, context, 40, idle_s=60.0)
+        perform(context, "reprofile", {"do": "abandon"}, "me")
+
+
+def test_a_job_of_the_present_profile_is_claimed_while_another_is_built(small):
+    """Seen: the job was left alone, the build was abandoned, and its texts were paid once more."""
+    small.run()
+    keep(small)
+    send(small)
+    put_back(small, whole=False)
+    small.clock.advance(20 * 3600.0)
+    build_and_abandon(small)
+    paid_once(small, "a.md", "b.md")
+
+
+def test_a_job_of_which_nothing_tells_the_profile_is_not_claimed_for_a_build(small):
+    """Its vectors are too short for the new table, and its texts were missing in the present one for good."""
+    small.run()
+    keep(small)
+    send(small)
+    put_back(small, whole=False)
+    small.clock.advance(20 * 3600.0)
+    small.sim.files.delete(small.sim.jobs.all(small.sim.now_us())[-1]["input_file_id"])
+    build_and_abandon(small)
+    small.run()
+    assert sorted(small.served()) == ["a.md", "b.md"]
 
 
 def test_packs_tell_where_the_file_beside_the_state_is_gone(small):

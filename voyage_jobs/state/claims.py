@@ -125,6 +125,15 @@ def count_known(connection: Connection, keys: Sequence[bytes]) -> int:
     return len(embedding_rows.ids_of(connection, keys))
 
 
+def profiles_of(connection: Connection, keys: Sequence[bytes]) -> set[int]:
+    """The profiles under which any of these keys was wanted here."""
+    found: set[int] = set()
+    for part in slices(keys):
+        asked = select(embeddings.c.profile_id).where(embeddings.c.key.in_(part)).distinct()
+        found.update(connection.execute(asked).scalars())
+    return found
+
+
 def asked_in(connection: Connection, keys: Sequence[bytes]) -> list[BatchRow]:
     """The open batches that ask for any of these keys."""
     ids: set[int] = set()

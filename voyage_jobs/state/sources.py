@@ -166,3 +166,9 @@ def load_profile(connection: Connection, row_id: int) -> Profile:
     """The profile of a row."""
     body = connection.execute(select(profiles.c.body).where(profiles.c.id == row_id)).scalar_one()
     return Profile.from_json(body)
+
+
+def known_profiles(connection: Connection) -> dict[int, Profile]:
+    """Every profile that was ever used here, by its row."""
+    rows = connection.execute(select(profiles.c.id, profiles.c.body))
+    return {row_id: Profile.from_json(body) for row_id, body in rows}

@@ -19,16 +19,18 @@ from typing import Any
 
 import orjson
 
+from voyage_jobs.config.prices import batch_price
 from voyage_jobs.config.provider import request_params
 from voyage_jobs.core.durable import remove
 from voyage_jobs.core.profile import KEY_BYTES
 from voyage_jobs.core.states import BEFORE_THE_JOB, Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.segments.format import is_ref
-from voyage_jobs.state import backlog, batches, circuits, claims, meta, provider_files, setback
+from voyage_jobs.state import backlog, batches, circuits, claims, meta, provider_files, setback, sources
 from voyage_jobs.state.batches import BatchRow
 from voyage_jobs.state.claims import JobLine
 from voyage_jobs.steps import circuits as circuit
+from voyage_jobs.steps.active import Active
 from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.ending import abandon
 from voyage_jobs.steps.known_jobs import (
@@ -233,9 +235,10 @@ def _take_on_unknown(
         return "it failed validation: nothing ran"
     if not ours and not strangers and not _was_here(context, maker):
         return OF_ANOTHER
-    lines = _lines_of(context, ref, remote)
-    if lines is None:
+    asked = _asked_of(context, ref, remote)
+    if asked is None:
         return "it was made under other settings"
+    by, lines = asked
     if not lines:
         return "its files are no longer at the provider"
     keys = [line.key for line in lines]
@@ -246,11 +249,11 @@ def _take_on_unknown(
     earlier = _asked_already(context, keys)
     if earlier:
         return earlier
-    params = orjson.dumps(request_params(context.settings)).decode()
+    params = orjson.dumps(request_params(by.settings)).decode()
     with context.store.write() as tx:
         if maker is not None and not ours:
             setback.note_former(tx, maker)
-        batch = claims.add_job(tx, ref, context.profile_id, lines, context.price, params)
+        batch = claims.add_job(tx, ref, by.profile_id, lines, batch_price(by.settings), params)
         claims.to_running(
             tx, batch, f"job {remote.id} was found at the provider", **_facts(context, remote, tx.now)
         )
@@ -298,8 +301,9 @@ def _facts(context: Context, remote: RemoteBatch, now: int) -> dict[str, object]
 # --- learning what a job was asked for ---
 
 
-def _lines_of(context: Context, ref: str, remote: RemoteBatch) -> list[JobLine] | None:
-    """The lines of a job, each key once; empty if no file tells; None if its keys are not those of our profile."""
+def _asked_of(context: Context, ref: str, remote: RemoteBatch) -> tuple[Active, list[JobLine]] | None:
+    """What a job was made by, and its lines, each key once; no lines if no file tells; None if its keys are those of no
+    profile that is known here."""
     if remote.input_file_id is not None:
         with _fetched(context, ref, "input", remote.input_file_id) as path:
             if path is not None:
@@ -310,7 +314,24 @@ def _lines_of(context: Context, ref: str, remote: RemoteBatch) -> list[JobLine] 
             with _fetched(context, ref, kind, file_id) as path:
                 for line in _from_results(context, path) if path is not None else ():
                     lines.setdefault(line.key, line)
-    return list(lines.values())
+    with context.store.read() as connection:
+        known = claims.profiles_of(connection, list(lines))
+    by = next((each for each in _makers(context) if each.profile_id in known), None)
+    if by is None and lines and context.build is not None:
+        return None  # nobody can tell for which of the two tables it was
+    return by or context.active, list(lines.values())
+
+
+def _makers(context: Context) -> list[Active]:
+    """What jobs at this provider may have been made by: what is active, then what was, or is the table's meanwhile."""
+    with context.store.read() as connection:
+        known = sources.known_profiles(connection)
+    others = [
+        Active.of(context.loaded, context.client, profile, profile_id)
+        for profile_id, profile in known.items()
+        if profile_id != context.profile_id and profile.vendor == context.profile.vendor
+    ]
+    return [context.active, *others]
 
 
 @contextlib.contextmanager
@@ -333,18 +354,20 @@ def _fetched(context: Context, ref: str, kind: str, file_id: str) -> Iterator[Pa
         remove(path)
 
 
-def _from_input(context: Context, path: Path) -> list[JobLine] | None:
-    """The input file has the texts themselves: that a key is theirs, under our profile, can be seen."""
+def _from_input(context: Context, path: Path) -> tuple[Active, list[JobLine]] | None:
+    """The input file has the texts themselves: that a key is theirs, under which profile, can be seen."""
     lines: dict[bytes, JobLine] = {}
+    makers = _makers(context)
     with open(path, "rb") as file:
         for raw in file:
             asked = context.vendor.asked_in(raw)
             key = None if asked is None else _key_of(asked.custom_id)
-            if asked is None or key is None or context.keys.key(asked.texts) != key:
+            makers = [] if asked is None else [each for each in makers if each.keys.key(asked.texts) == key]
+            if asked is None or key is None or not makers:
                 return None
-            tokens = sum(context.count(asked.texts))
+            tokens = sum(makers[0].count(asked.texts))
             lines.setdefault(key, JobLine(key, len(asked.texts), tokens))
-    return list(lines.values())
+    return makers[0], list(lines.values())
 
 
 def _from_results(context: Context, path: Path) -> Iterator[JobLine]:
