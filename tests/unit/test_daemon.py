@@ -1,5 +1,6 @@
 """The daemon: loop, notes, clock steps, new settings, and how it stops."""
 
+import resource
 import sys
 
 import pytest
@@ -181,6 +182,33 @@ def test_a_disk_that_is_full_is_waited_out(world):
     Run(world, {20: Run.hangup, 80: nothing}, reload=lambda: fresh, **sections)
     assert world.log.named("disk.paused")
     assert len(world.table_rows()) == 1
+
+
+@pytest.fixture
+def disk():
+    """Full from a call with 0 on, and empty from one without."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most=hard: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def test_new_settings_and_a_clock_set_back_wait_for_room_on_the_disk(world, disk):
+    def fills(run):
+        disk(0)
+        world.clock.step(-86_400)
+        run.hangup()
+
+    fresh = world.settings(budget={"daily_tokens": 1_000})
+    run = Run(world, {20: fills, 30: lambda run: disk(), 60: nothing}, reload=lambda: fresh)
+    assert world.log.named("disk.full")
+    assert len(world.log.named("config.reloaded")) == 1
+    assert run.accepted == [fresh]
+    assert len(run.schedule.armed) == 3, "at the start, for the clock, for the settings"
+
+
+def test_it_stops_in_good_order_on_a_full_disk(world, disk):
+    Run(world, {20: lambda run: disk(0), 21: nothing})
+    assert world.log.named("daemon.stopped")
 
 
 def test_it_never_waits_long(world):

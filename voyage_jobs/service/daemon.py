@@ -130,6 +130,7 @@ class Daemon:
     notifier: SystemdNotifier | None = None
     page: Page | None = None
     _page_problem: str | None = ""  # as it was last noted; at first it is not known what stands there
+    _set_back: bool = False  # the clock was, and what waits for a time of day is still to be looked at
 
     def loop(self) -> None:
         """Turn after turn, until asked to stop."""
@@ -170,45 +171,39 @@ class Daemon:
             elif note.what == HINT:
                 self.pipeline.hint(note.source)
             elif note.what == "scan" and note.source != self.pipeline.scanning:
-                try:
-                    with self.context.store.write() as tx:
-                        sources.scan_soon(tx, note.source)
-                except DiskFullError as exc:
-                    note_full(self.context, exc)
+                with self.pipeline.what_passes_noted(), self.context.store.write() as tx:
+                    sources.scan_soon(tx, note.source)
 
     def heed_watching(self) -> None:
         """Write down how the watching goes, where `status` looks for it."""
         report = self.watching.report()
         if report is not None:
-            try:
-                with self.context.store.write() as tx:
-                    meta.put(tx, meta.WATCHING, report)
-            except DiskFullError as exc:
-                note_full(self.context, exc)
+            with self.pipeline.what_passes_noted(), self.context.store.write() as tx:
+                meta.put(tx, meta.WATCHING, report)
 
     def heed_page(self) -> None:
         """Note where `status` looks whether the page can be served. Only this thread writes to the state."""
         problem = None if self.page is None else self.page.problem()
         if problem == self._page_problem:
             return
-        try:
+        with self.pipeline.what_passes_noted():
             with self.context.store.write() as tx:
                 if problem is None:
                     meta.forget(tx, meta.PAGE)
                 else:
                     meta.put(tx, meta.PAGE, problem)
-        except DiskFullError as exc:
-            note_full(self.context, exc)
-        else:
             self._page_problem = problem
 
     def heed_clock(self, stepped_s: float) -> None:
         """Times of day that things wait for mean nothing after the clock was set back."""
         if stepped_s:
             self.context.log.warning("clock.stepped", seconds=round(stepped_s, 1))
-        if stepped_s < 0:
-            self.pipeline.clock_was_set_back()
-            self.schedule.arm(self.context.settings)
+        self._set_back |= stepped_s < 0
+        if self._set_back:
+            with self.pipeline.what_passes_noted():
+                self.pipeline.clock_was_set_back()
+                self.schedule.arm(self.context.settings)
+                self._set_back = False
 
     def take_new_settings(self) -> None:
         """Read the configuration again and work by it, or say why not and go on as before."""
@@ -227,7 +222,12 @@ class Daemon:
             )
             return
         self.pipeline.drop_scan()
-        apply(self.context, fresh)
+        try:
+            apply(self.context, fresh)
+        except DiskFullError as exc:
+            note_full(self.context, exc)
+            self.signals.hangup.set()  # they are in force when there is room to note them
+            return
         self.schedule.arm(fresh)
         self.watching.arm(_in_force(self.context, fresh))
         self.accept(fresh)
