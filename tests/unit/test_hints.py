@@ -10,6 +10,7 @@ from voyage_jobs.report.status import status
 from voyage_jobs.service.schedule import Note
 from voyage_jobs.state import sources
 from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pipeline import Pipeline
 
 
@@ -85,6 +86,21 @@ def test_a_hint_during_a_scan_brings_another(world, worker):
     worker.pipeline.hint("docs")
     worker.until_idle()
     assert worker.begun == ["docs"] * 3
+
+
+def test_a_scan_that_a_pause_breaks_off_is_made_after_it(world, worker):
+    for number in range(2_100):
+        world.write(f"many/{number:04}.md", f"# {number}\n\nText {number}.")
+    worker.pipeline.hint("docs")
+    worker.pipeline.turn()
+    assert worker.pipeline.scanning == "docs"
+    perform(worker.context, "pause", {"source": "docs"}, "anna")
+    worker.until_idle()
+    assert worker.pipeline.scanning is None
+    perform(worker.context, "resume", {}, "anna")
+    worker.until_idle()
+    assert worker.begun == ["docs"] * 3
+    assert worker.pipeline.scans["docs"].unchanged + worker.pipeline.scans["docs"].changed == 2_101
 
 
 def test_a_half_written_file_waits_until_it_is_whole(world, worker):

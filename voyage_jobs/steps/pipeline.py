@@ -206,7 +206,10 @@ class Pipeline:
         return self._running[0].row.name if self._running else None
 
     def drop_scan(self) -> None:
-        """Forget the scan at hand: the settings it was begun with are gone. What it recorded stays."""
+        """Forget the scan at hand: the settings it was begun with are gone. What it recorded stays, and so does the
+        hint that it was made for."""
+        if self._running is not None and self._running[0].hinted:
+            self.hint(self._running[0].row.name)
         self._running = None
 
     def _next_scan(self, rest: Pauses) -> tuple[Scan, Iterator[None]] | None:
