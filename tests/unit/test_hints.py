@@ -181,6 +181,14 @@ def test_the_daemon_heeds_hints_and_tells_the_watching_what_it_scans(world):
     assert [done["hinted"] for done in world.log.named("scan.finished")] == [False, True]
 
 
+def test_a_watch_need_not_hear_of_what_is_only_split_otherwise(world):
+    world.write("long.md", "# Long\n\n" + "Many words. " * 100)
+    fresh = world.settings(splitting={"max_chars": 300})
+    run = Run(world, {20: Run.hangup, 60: nothing}, reload=lambda: fresh)
+    assert len(world.table_rows()) > 3
+    assert [changed for _, changed in run.watching.swept[:2]] == [2, 0]
+
+
 def test_status_shows_how_the_watching_goes_while_the_daemon_runs(world):
     state = {"mode": "events", "folders": 1, "left_out": 0, "code": "watch_silent", "message": ""}
     seen = []

@@ -40,6 +40,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.reading import sources_in_force
+from voyage_jobs.steps.scan import ScanResult
 from voyage_jobs.telemetry.logs import log_repeats
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Daemon:
         """Turn after turn, until asked to stop."""
         watch = ClockWatch(self.context.clock)
         self.pipeline.on_begin = self.watching.scan_begins
-        self.pipeline.on_sweep = lambda found: self.watching.scan_found(found.source, found.changed)
+        self.pipeline.on_sweep = self.heed_sweep
         wake = self.signals.wake
         while not self.signals.stopping.is_set():
             wake.clear()
@@ -180,6 +181,10 @@ class Daemon:
         if report is not None:
             with self.pipeline.what_passes_noted(), self.context.store.write() as tx:
                 meta.put(tx, meta.WATCHING, report)
+
+    def heed_sweep(self, found: ScanResult) -> None:
+        """Tell the watching what changed in a source. It is not to hear of what only this program reads otherwise."""
+        self.watching.scan_found(found.source, 0 if found.rereading else found.changed)
 
     def heed_page(self) -> None:
         """Note where `status` looks whether the page can be served. Only this thread writes to the state."""
