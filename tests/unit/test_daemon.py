@@ -7,6 +7,7 @@ import pytest
 
 from tests.world import KEY, World
 from voyage_jobs.errors import ConfigError, LockedError, StateError
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.status import status
 from voyage_jobs.service import daemon
 from voyage_jobs.service.schedule import Note
@@ -330,6 +331,20 @@ def test_what_cannot_be_changed_while_running_is_refused_by_name(world, sections
     assert "restart" in refused["hint"]
     assert run.accepted == []
     assert len(world.table_rows()) == 1, "the old settings go on"
+
+
+def test_a_link_that_leads_a_source_to_the_files_of_voyage_jobs_is_refused(world, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    around = {"name": "around", "path": str(tmp_path / "link"), "include": ["*.jsonl"]}
+    fresh = world.settings(sources=[around])
+    for begins in (lambda: plan(fresh, world.clock), lambda: Run(world, {1: nothing}, sources=[around])):
+        with pytest.raises(ConfigError, match=r"lies inside source around .*/link"):
+            begins()
+    Run(world, {20: Run.hangup, 21: nothing}, reload=lambda: fresh)
+    assert "its own files" in world.log.named("config.refused")[0]["error"]
+
+    hidden = world.settings(sources=[around], data_dir=str(tmp_path / ".state" / "data"))
+    assert not plan(hidden, world.clock)["embeddings"]["to_send"]
 
 
 def test_an_engine_that_is_not_installed_is_refused_and_the_old_settings_go_on(world, monkeypatch):

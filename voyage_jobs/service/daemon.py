@@ -23,6 +23,7 @@ from voyage_jobs.engine.engine import engine_of
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.notify.delivery import Delivery
 from voyage_jobs.notify.notifier import Notifier
+from voyage_jobs.planning.folders import demand_apart
 from voyage_jobs.report.one_line import one_line
 from voyage_jobs.service.clockwatch import ClockWatch
 from voyage_jobs.service.reload import apply, needs_restart
@@ -69,6 +70,7 @@ def run(
     `transport` stand in for time, the kernel's events and the network in tests. `manager` is the service manager that
     started this process, if one did; `observer` looks on; `page` is served beside the work, if it is.
     """
+    demand_apart(settings)
     names = [source.name for source in settings.sources]
     log.info("daemon.starting", data_dir=str(settings.data_dir), sources=names)
     pace = Pace(clock)
@@ -215,6 +217,7 @@ class Daemon:
         log = self.context.log
         try:
             fresh = self.reload()
+            demand_apart(fresh)
             engine_of(fresh.engine.kind, fresh.engine.processes, fresh.engine.address)  # may not be installed
         except ConfigError as exc:
             log.error("config.refused", error=exc.message, hint="The old settings stay active.")  # noqa: TRY400
