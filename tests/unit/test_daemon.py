@@ -1,11 +1,13 @@
 """The daemon: loop, notes, clock steps, new settings, and how it stops."""
 
+import resource
 import sys
 
 import pytest
 
 from tests.world import KEY, World
 from voyage_jobs.errors import ConfigError, LockedError, StateError
+from voyage_jobs.planning.plan import plan
 from voyage_jobs.report.status import status
 from voyage_jobs.service import daemon
 from voyage_jobs.service.schedule import Note
@@ -183,6 +185,33 @@ def test_a_disk_that_is_full_is_waited_out(world):
     assert len(world.table_rows()) == 1
 
 
+@pytest.fixture
+def disk():
+    """Full from a call with 0 on, and empty from one without."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most=hard: resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def test_new_settings_and_a_clock_set_back_wait_for_room_on_the_disk(world, disk):
+    def fills(run):
+        disk(0)
+        world.clock.step(-86_400)
+        run.hangup()
+
+    fresh = world.settings(budget={"daily_tokens": 1_000})
+    run = Run(world, {20: fills, 30: lambda run: disk(), 60: nothing}, reload=lambda: fresh)
+    assert world.log.named("disk.full")
+    assert len(world.log.named("config.reloaded")) == 1
+    assert run.accepted == [fresh]
+    assert len(run.schedule.armed) == 3, "at the start, for the clock, for the settings"
+
+
+def test_it_stops_in_good_order_on_a_full_disk(world, disk):
+    Run(world, {20: lambda run: disk(0), 21: nothing})
+    assert world.log.named("daemon.stopped")
+
+
 def test_it_never_waits_long(world):
     run = Run(world, {40: nothing})
     assert max(run.wait_s) <= 15
@@ -302,6 +331,20 @@ def test_what_cannot_be_changed_while_running_is_refused_by_name(world, sections
     assert "restart" in refused["hint"]
     assert run.accepted == []
     assert len(world.table_rows()) == 1, "the old settings go on"
+
+
+def test_a_link_that_leads_a_source_to_the_files_of_voyage_jobs_is_refused(world, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    around = {"name": "around", "path": str(tmp_path / "link"), "include": ["*.jsonl"]}
+    fresh = world.settings(sources=[around])
+    for begins in (lambda: plan(fresh, world.clock), lambda: Run(world, {1: nothing}, sources=[around])):
+        with pytest.raises(ConfigError, match=r"lies inside source around .*/link"):
+            begins()
+    Run(world, {20: Run.hangup, 21: nothing}, reload=lambda: fresh)
+    assert "its own files" in world.log.named("config.refused")[0]["error"]
+
+    hidden = world.settings(sources=[around], data_dir=str(tmp_path / ".state" / "data"))
+    assert not plan(hidden, world.clock)["embeddings"]["to_send"]
 
 
 def test_an_engine_that_is_not_installed_is_refused_and_the_old_settings_go_on(world, monkeypatch):

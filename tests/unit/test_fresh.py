@@ -144,6 +144,22 @@ def test_more_than_a_few_documents_are_backlog_but_an_edit_among_them_is_not(tmp
     assert world.calls() == 1
 
 
+def test_a_batch_that_is_due_while_the_change_is_scanned_leaves_it_alone(tmp_path):
+    more = {"name": "more", "path": str(tmp_path / "more"), "daily_tokens": 30}
+    docs = {"name": "docs", "path": str(tmp_path / "docs"), "fresh_within_s": 60}
+    (tmp_path / "more").mkdir()
+    world = Fresh(tmp_path, sources=[docs, more])
+    for name in "bcd":
+        world.write(f"{name}.md", prose(name, 8), folder=tmp_path / "more")
+    world.live(3_000)  # what is over that limit waits for tomorrow, and has for longer than linger_s
+    world.write("a.md", prose("second"))
+    world.live()
+
+    assert "second" in world.served()["a.md"][0]
+    assert world.calls() == 1
+    assert world.paid_once()
+
+
 def test_what_is_in_a_batch_is_not_bought_beside_it(tmp_path):
     world = Fresh(tmp_path, batch_seconds=4_000.0, fresh={"max_documents": 1})
     for name in "bc":

@@ -10,6 +10,7 @@ from voyage_jobs.report.status import status
 from voyage_jobs.service.schedule import Note
 from voyage_jobs.state import sources
 from voyage_jobs.state.pauses import Pauses
+from voyage_jobs.steps.acts import perform
 from voyage_jobs.steps.pipeline import Pipeline
 
 
@@ -85,6 +86,21 @@ def test_a_hint_during_a_scan_brings_another(world, worker):
     worker.pipeline.hint("docs")
     worker.until_idle()
     assert worker.begun == ["docs"] * 3
+
+
+def test_a_scan_that_a_pause_breaks_off_is_made_after_it(world, worker):
+    for number in range(2_100):
+        world.write(f"many/{number:04}.md", f"# {number}\n\nText {number}.")
+    worker.pipeline.hint("docs")
+    worker.pipeline.turn()
+    assert worker.pipeline.scanning == "docs"
+    perform(worker.context, "pause", {"source": "docs"}, "anna")
+    worker.until_idle()
+    assert worker.pipeline.scanning is None
+    perform(worker.context, "resume", {}, "anna")
+    worker.until_idle()
+    assert worker.begun == ["docs"] * 3
+    assert worker.pipeline.scans["docs"].unchanged + worker.pipeline.scans["docs"].changed == 2_101
 
 
 def test_a_half_written_file_waits_until_it_is_whole(world, worker):
@@ -163,6 +179,14 @@ def test_the_daemon_heeds_hints_and_tells_the_watching_what_it_scans(world):
     assert run.watching.swept == [("docs", 1)]
     assert run.watching.closed
     assert [done["hinted"] for done in world.log.named("scan.finished")] == [False, True]
+
+
+def test_a_watch_need_not_hear_of_what_is_only_split_otherwise(world):
+    world.write("long.md", "# Long\n\n" + "Many words. " * 100)
+    fresh = world.settings(splitting={"max_chars": 300})
+    run = Run(world, {20: Run.hangup, 60: nothing}, reload=lambda: fresh)
+    assert len(world.table_rows()) > 3
+    assert [changed for _, changed in run.watching.swept[:2]] == [2, 0]
 
 
 def test_status_shows_how_the_watching_goes_while_the_daemon_runs(world):

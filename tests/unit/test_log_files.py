@@ -19,6 +19,7 @@ from voyage_jobs.readers.reader import Refused
 from voyage_jobs.records.formats import LogFile
 from voyage_jobs.records.formats.log import MOST_BYTES, TAIL, Reached
 from voyage_jobs.report.passed_over import how_to_take
+from voyage_jobs.report.status import status
 from voyage_jobs.state import record_files, sources
 
 WORDS = ["pump", "valve", "tank", "started", "stopped", "at", "rate", "with", "pressure"]
@@ -208,6 +209,19 @@ def test_a_log_that_is_rotated_and_packed_is_paid_once_and_served_once(logs):
     assert logs.ledger.units() == before + 1
     assert [text for text in logs.texts() if "INFO 9000" not in text] == texts
     assert {each["path"].partition("#")[0] for each in logs.table_rows("path")} == {"app.log", "app.log.1.gz"}
+
+
+def test_a_packed_log_that_is_cut_off_is_told_as_a_log_until_it_is_excluded(logs):
+    logs.write("app.log", SHORT)
+    logs.write("app.log.1.gz", gzip.compress(SHORT)[:-100])
+    logs.run()
+    [problem] = status(logs.settings(), logs.clock)["problems"]
+    assert problem["code"] == "records_unread"
+    assert "cannot be read: broken (only a part of what was packed)" in problem["message"]
+    assert "exclude it" in problem["hint"]
+    mine = logs.sections()["sources"][0]
+    logs.run(sources=[{**mine, "exclude": ["*.gz"]}])
+    assert status(logs.settings(), logs.clock)["healthy"]
 
 
 def test_a_log_that_is_copied_and_truncated_is_paid_once(logs):

@@ -49,7 +49,7 @@ def test_a_file_none_of_whose_rows_has_a_field_is_not_read(
     next_step = "Correct the field in `records` of source docs, or name it in `optional` there."
     planned = plan(shop.settings(), shop.clock)
     assert planned["tokens"]["to_send"] == 0
-    assert f"docs:items{suffix} cannot be read as records: {sentence}. {next_step}" in planned["warnings"]
+    assert f"docs:items{suffix} cannot be read: {sentence}. {next_step}" in planned["warnings"]
     shop.run()
     assert (shop.ledger.units(), shop.texts()) == (0, {})
     problems = {each["code"]: each for each in look(shop.settings(), shop.clock)[0]["problems"]}

@@ -1076,5 +1076,5 @@ def test_a_plan_tells_of_rows_that_are_no_record_with_their_lines(tmp_path: Path
     assert "1 row with the id of an earlier one (line 3: 1); 1 row without an id (line 4);" in warning
     shop.write("items.csv", "id,price\n1,3\n")
     told = plan(shop.settings(), shop.clock)
-    assert "cannot be read as records: it has no field" in " ".join(told["warnings"])
+    assert "cannot be read: it has no field" in " ".join(told["warnings"])
     assert "has no documents" not in " ".join(told["warnings"])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 from older_state import as_of
@@ -44,6 +45,18 @@ def test_a_state_that_vanished_under_its_process_is_no_fresh_start(world):
         report = status(world.settings(), world.clock)
     assert report["daemon"]["running"]
     assert report["headline"]["text"] == f"Process {os.getpid()} works here, and there is no state."
+
+
+def test_a_disk_so_full_that_nobody_could_note_it_is_a_problem(world, monkeypatch):
+    documents(world, 1)
+    world.run()
+    settings = world.settings(disk={"min_free_bytes": 1 << 30})
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_bavail=2, f_frsize=4096))
+    report = status(settings, world.clock)
+    assert codes(report) == ["paused_disk"]
+    assert not report["healthy"]
+    assert "0 MiB are free" in report["problems"][0]["message"]
+    assert status(world.settings(), world.clock)["healthy"], "who asks for no reserve is told of none"
 
 
 def test_without_a_state_everything_is_null_and_nothing_is_made(world):

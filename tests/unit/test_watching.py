@@ -247,8 +247,10 @@ def test_what_keeps_it_from_watching_is_said_and_tried_again(tmp_path, error, co
     events = ManyFileEvents(opening=[error, error, None])
     with Listener(tmp_path, events) as listener:
         listener.until(lambda: None in codes(listener))
+        listener.until(lambda: listener.hints)
     assert codes(listener)[:3] == [code, code, None]
     assert listener.states[2].folders == 1
+    assert listener.hints == ["docs"], "what changed until then is looked for"
 
 
 def test_a_watch_that_breaks_is_set_up_again_and_the_source_is_scanned(tmp_path):
@@ -282,6 +284,8 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path):
         listener.until(lambda: "watch_waiting" in codes(listener))
         root.mkdir()
         listener.until(lambda: None in codes(listener))
+        listener.until(lambda: listener.hints)
+    assert listener.hints == ["docs"]
 
 
 def test_a_folder_that_goes_away_is_scanned_at_once_so_that_its_source_freezes(tmp_path, monkeypatch):

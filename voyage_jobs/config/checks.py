@@ -7,7 +7,7 @@ does not.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,7 +43,7 @@ def problems(settings: Settings, *, may_lack_sources: bool = False) -> Iterator[
         yield Problem(("sources",), text)
     yield from _source_names(settings)
     yield from _patterns(settings)
-    yield from _own_data_in_source(settings)
+    yield from own_data_in_source(settings)
 
 
 def warnings(settings: Settings) -> Iterator[str]:
@@ -261,14 +261,18 @@ def _patterns(settings: Settings) -> Iterator[Problem]:
                 yield Problem(("sources", index, key), exc.message, list(patterns))
 
 
-def _own_data_in_source(settings: Settings) -> Iterator[Problem]:
+def own_data_in_source(
+    settings: Settings, real: Callable[[Path], Path] = lambda path: path
+) -> Iterator[Problem]:
+    """Folders of ours that a source would read; `real` tells where a path leads to, where that may be looked at."""
     paths = settings.paths
     own: list[tuple[Loc, Path]] = [(("data_dir",), paths.data_dir)]
     if paths.lancedb is not None and not _inside(paths.lancedb, paths.data_dir):
         own.append((("lancedb", "uri"), paths.lancedb))
     for loc, folder in own:
         for index, source in enumerate(settings.sources):
-            if _inside(folder, source.path) and not _out_of_sight(folder, source):
+            inner, outer = real(folder), real(source.path)
+            if _inside(inner, outer) and not _out_of_sight(inner.relative_to(outer), source):
                 text = (
                     f"lies inside source {source.name} ({source.path}), so voyage-jobs would read its own "
                     "files; move one of the two."
@@ -277,8 +281,8 @@ def _own_data_in_source(settings: Settings) -> Iterator[Problem]:
 
 
 def _out_of_sight(folder: Path, source: SourceSettings) -> bool:
-    """Whether a folder is below a hidden one at the top of a source that takes nothing hidden."""
-    below = folder.relative_to(source.path).parts
+    """Whether a folder of a source is below a hidden one at the top, and the source takes nothing hidden."""
+    below = folder.parts
     return not source.hidden and not source.follow_symlinks and bool(below) and below[0].startswith(".")
 
 

@@ -104,3 +104,12 @@ def remove(path: Path) -> None:
     """Delete a file if it is there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def free_bytes(folder: Path) -> int | None:
+    """The room on the disk of a folder for an ordinary user; None where that cannot be told."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

@@ -31,7 +31,7 @@ def unread(source: str, each: RecordFile) -> str:
     why = f"{each.reason} ({names.display(each.detail)})" if each.detail else str(each.reason)
     if each.reason == NO_FIELD and each.detail:
         why = names.display(each.detail)
-    return f"{source}:{names.display(each.name)} cannot be read as records: {why}"
+    return f"{source}:{names.display(each.name)} cannot be read: {why}"
 
 
 WHEN_NO_FIELD = "Correct the field in `records` of source {source}, or name it in `optional` there."
@@ -43,7 +43,7 @@ def when_unread(source: str, each: RecordFile) -> str:
         return WHEN_NO_FIELD.format(source=source)
     if each.reason == Refusal.EMPTY:
         return f"Give it a first line with names, or exclude it from source {source}."
-    return f"Mend it, or `records` or `encoding` of source {source}."
+    return f"Mend it, exclude it, or correct `records`, `logs` or `encoding` of source {source}."
 
 
 WHEN_LEFT_OUT = "Mend these rows."

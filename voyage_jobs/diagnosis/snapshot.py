@@ -17,8 +17,9 @@ from voyage_jobs.config.profile import profile_of, with_profile
 from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
-from voyage_jobs.core import generation, lock
+from voyage_jobs.core import durable, generation, lock
 from voyage_jobs.core.clock import US, Clock, now_us
+from voyage_jobs.core.plural import room
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.core.states import BEFORE_THE_JOB, UNFINISHED, Batch
 from voyage_jobs.diagnosis import gathering, rebuild
@@ -78,6 +79,7 @@ UNSENT = (*BEFORE_THE_JOB, Batch.CREATING, Batch.PARKED)
 """Those of them by which it is decided whether another may be sent."""
 HISTORY = 100  # batches by which it is told how long jobs take, the latest
 _REASONS = 3
+_NOTHING = 1 << 20  # bytes: where no more are free, nothing can be relied upon to be written
 UNTOLD_FAILURES = 3
 UNTOLD_S = 86_400.0
 
@@ -395,6 +397,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         known["cancelled"] = sum(each.cancelled for each in source_stats.values())
         known["failed"] = failed - known["cancelled"]
         known["progress"], known["noun"] = vectors.progress, "chunk"
+        known["circuits"] = _circuits(base)
         account = Account.read(connection)
         return Facts(
             **known,
@@ -431,6 +434,17 @@ def gather(settings: Settings, clock: Clock) -> Facts:
             asked_since=stats.asked_since(connection),
             oldest=stats.paths(connection, {k: t.oldest_document for k, t in source_stats.items()}),
         )
+
+
+def _circuits(base: Moment) -> Mapping[str, Circuit]:
+    """The open ones, and that of a disk on which not even that can be noted."""
+    disk, folder = base.settings.disk, base.settings.data_dir
+    free = durable.free_bytes(folder)
+    if circuit_store.DISK in base.circuits or free is None or free >= min(_NOTHING, disk.min_free_bytes):
+        return base.circuits
+    message, hint = f"{room(free)} are free under {folder}.", "Free some space; work resumes by itself."
+    full = Circuit(circuit_store.DISK, base.now, 1, base.now, "paused_disk", message, hint)
+    return {**base.circuits, circuit_store.DISK: full}
 
 
 def promises(settings: Settings) -> Mapping[str, SourceSettings]:

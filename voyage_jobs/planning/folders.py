@@ -1,7 +1,13 @@
-"""Whether the folders of the sources are there: a wrong path must not pass for a folder that is not mounted."""
+"""Whether the folders of the sources are there: a wrong path must not pass for a folder that is not mounted. And
+whether they are apart from the folders of voyage-jobs itself.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+from voyage_jobs.config.checks import own_data_in_source
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.errors import ConfigError, StateError
@@ -12,11 +18,19 @@ from voyage_jobs.steps.context import encoded
 from voyage_jobs.steps.reading import source_of
 
 
+def demand_apart(settings: Settings) -> None:
+    """Raise ConfigError where links lead a source to our own files: what is sent would be read, and sent again."""
+    for problem in own_data_in_source(settings, lambda path: Path(os.path.realpath(path))):
+        raise ConfigError(problem.line(str(settings.origin or "settings")))
+
+
 def demand_folders(settings: Settings) -> None:
-    """Raise ConfigError, naming each, for sources whose folder is not there and was never scanned.
+    """Raise ConfigError, naming each, for sources whose folder is not there and was never scanned, and as
+    `demand_apart` does.
 
     One that was scanned before may be unmounted: its source is frozen, and nothing of it deleted.
     """
+    demand_apart(settings)
     absent = [(source.name, why) for source in settings.sources if (why := _absent(source)) is not None]
     if not absent:
         return

@@ -23,6 +23,7 @@ from voyage_jobs.engine.engine import engine_of
 from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.notify.delivery import Delivery
 from voyage_jobs.notify.notifier import Notifier
+from voyage_jobs.planning.folders import demand_apart
 from voyage_jobs.report.one_line import one_line
 from voyage_jobs.service.clockwatch import ClockWatch
 from voyage_jobs.service.reload import apply, needs_restart
@@ -40,6 +41,7 @@ from voyage_jobs.steps.context import Context
 from voyage_jobs.steps.disk import note_full
 from voyage_jobs.steps.pipeline import Pipeline
 from voyage_jobs.steps.reading import sources_in_force
+from voyage_jobs.steps.scan import ScanResult
 from voyage_jobs.telemetry.logs import log_repeats
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def run(
     `transport` stand in for time, the kernel's events and the network in tests. `manager` is the service manager that
     started this process, if one did; `observer` looks on; `page` is served beside the work, if it is.
     """
+    demand_apart(settings)
     names = [source.name for source in settings.sources]
     log.info("daemon.starting", data_dir=str(settings.data_dir), sources=names)
     pace = Pace(clock)
@@ -130,12 +133,13 @@ class Daemon:
     notifier: SystemdNotifier | None = None
     page: Page | None = None
     _page_problem: str | None = ""  # as it was last noted; at first it is not known what stands there
+    _set_back: bool = False  # the clock was, and what waits for a time of day is still to be looked at
 
     def loop(self) -> None:
         """Turn after turn, until asked to stop."""
         watch = ClockWatch(self.context.clock)
         self.pipeline.on_begin = self.watching.scan_begins
-        self.pipeline.on_sweep = lambda found: self.watching.scan_found(found.source, found.changed)
+        self.pipeline.on_sweep = self.heed_sweep
         wake = self.signals.wake
         while not self.signals.stopping.is_set():
             wake.clear()
@@ -170,51 +174,50 @@ class Daemon:
             elif note.what == HINT:
                 self.pipeline.hint(note.source)
             elif note.what == "scan" and note.source != self.pipeline.scanning:
-                try:
-                    with self.context.store.write() as tx:
-                        sources.scan_soon(tx, note.source)
-                except DiskFullError as exc:
-                    note_full(self.context, exc)
+                with self.pipeline.what_passes_noted(), self.context.store.write() as tx:
+                    sources.scan_soon(tx, note.source)
 
     def heed_watching(self) -> None:
         """Write down how the watching goes, where `status` looks for it."""
         report = self.watching.report()
         if report is not None:
-            try:
-                with self.context.store.write() as tx:
-                    meta.put(tx, meta.WATCHING, report)
-            except DiskFullError as exc:
-                note_full(self.context, exc)
+            with self.pipeline.what_passes_noted(), self.context.store.write() as tx:
+                meta.put(tx, meta.WATCHING, report)
+
+    def heed_sweep(self, found: ScanResult) -> None:
+        """Tell the watching what changed in a source. It is not to hear of what only this program reads otherwise."""
+        self.watching.scan_found(found.source, 0 if found.rereading else found.changed)
 
     def heed_page(self) -> None:
         """Note where `status` looks whether the page can be served. Only this thread writes to the state."""
         problem = None if self.page is None else self.page.problem()
         if problem == self._page_problem:
             return
-        try:
+        with self.pipeline.what_passes_noted():
             with self.context.store.write() as tx:
                 if problem is None:
                     meta.forget(tx, meta.PAGE)
                 else:
                     meta.put(tx, meta.PAGE, problem)
-        except DiskFullError as exc:
-            note_full(self.context, exc)
-        else:
             self._page_problem = problem
 
     def heed_clock(self, stepped_s: float) -> None:
         """Times of day that things wait for mean nothing after the clock was set back."""
         if stepped_s:
             self.context.log.warning("clock.stepped", seconds=round(stepped_s, 1))
-        if stepped_s < 0:
-            self.pipeline.clock_was_set_back()
-            self.schedule.arm(self.context.settings)
+        self._set_back |= stepped_s < 0
+        if self._set_back:
+            with self.pipeline.what_passes_noted():
+                self.pipeline.clock_was_set_back()
+                self.schedule.arm(self.context.settings)
+                self._set_back = False
 
     def take_new_settings(self) -> None:
         """Read the configuration again and work by it, or say why not and go on as before."""
         log = self.context.log
         try:
             fresh = self.reload()
+            demand_apart(fresh)
             engine_of(fresh.engine.kind, fresh.engine.processes, fresh.engine.address)  # may not be installed
         except ConfigError as exc:
             log.error("config.refused", error=exc.message, hint="The old settings stay active.")  # noqa: TRY400
@@ -227,7 +230,12 @@ class Daemon:
             )
             return
         self.pipeline.drop_scan()
-        apply(self.context, fresh)
+        try:
+            apply(self.context, fresh)
+        except DiskFullError as exc:
+            note_full(self.context, exc)
+            self.signals.hangup.set()  # they are in force when there is room to note them
+            return
         self.schedule.arm(fresh)
         self.watching.arm(_in_force(self.context, fresh))
         self.accept(fresh)

@@ -15,7 +15,7 @@ from voyage_jobs.core.clock import Clock
 from voyage_jobs.core.memory import keep_large_blocks_apart
 from voyage_jobs.core.observe import NOBODY, Observer
 from voyage_jobs.core.pace import Pace
-from voyage_jobs.errors import VoyageJobsError
+from voyage_jobs.errors import DiskFullError, VoyageJobsError
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import meta
 from voyage_jobs.state.door import Writer, open_state
@@ -81,7 +81,8 @@ def working(
                         with contextlib.suppress(VoyageJobsError):
                             _take_leave(store)
                     raise
-                _take_leave(store)
+                with contextlib.suppress(DiskFullError):  # it ends well all the same, which cannot be noted
+                    _take_leave(store)
         finally:
             store.close()
 

@@ -64,32 +64,34 @@ def kept_from_batches(context: Context) -> frozenset[int]:
 
 def assemble_fresh(context: Context, *, scanning: str | None = None, most_inputs: int | None = None) -> bool:
     """Make one batch of the lane if there is something for it. `scanning`: the source of which a scan runs, which may
-    find so much more that it is backlog."""
+    find so much more that it is backlog. Its changes wait for the end of the scan, and no batch takes them meanwhile.
+    """
     lane = context.memory(Lane)
     lane.kept = frozenset()
-    promises = _promises(context, lane, scanning)
+    promises, scanned = _promises(context, lane, scanning)
     if not promises:
         return False
     choice, is_busy = _choice(context, lane, promises, most_inputs)
     if choice is None:
         return False
     lane.kept = frozenset(each.version_id for each in (*choice.now, *choice.later))
-    if is_busy or not choice.now or not room_for(context, 3 * synchronous.MOST_BYTES):
+    now = [each for each in choice.now if each.source_id != scanned]
+    if is_busy or not now or not room_for(context, 3 * synchronous.MOST_BYTES):
         return False
-    return _make(context, lane, choice.now)
+    return _make(context, lane, now)
 
 
 # --- what is promised ---
 
 
-def _promises(context: Context, lane: Lane, scanning: str | None) -> dict[int, int]:
-    """Source -> the newest version that is backlog, for sources whose changes may go at once now."""
+def _promises(context: Context, lane: Lane, scanning: str | None) -> tuple[dict[int, int], int | None]:
+    """Source -> the newest version that is backlog, for sources whose changes may go at once; that which is scanned."""
     promised = frozenset(each.name for each in context.settings.sources if each.fresh_within_s is not None)
     if not promised and lane.promised == promised:
-        return {}
+        return {}, None
     lane.promised = promised
     if context.vendor.traits.sync_only or context.build is not None or not context.may_send:
-        return {}
+        return {}, None
     rest = resting(context)
     with context.store.read() as connection:
         rows = sources.all_sources(connection)
@@ -101,15 +103,15 @@ def _promises(context: Context, lane: Lane, scanning: str | None) -> dict[int, i
             if after is not None:
                 with context.store.write() as tx:
                     fresh.end(tx, row.id)
-        elif row.name == scanning or row.scanned_at is None or rest.rests(row.name):
+        elif row.scanned_at is None or rest.rests(row.name):
             continue
-        elif after is None:
+        elif after is not None:
+            found[row.id] = after
+        elif row.name != scanning:
             with context.store.write() as tx:
                 fresh.begin(tx, row.id)
             crash_point("promise.begun")
-        else:
-            found[row.id] = after
-    return found
+    return found, next((row.id for row in rows if row.name == scanning), None)
 
 
 # --- choosing ---

@@ -102,7 +102,7 @@ class Pipeline:
                 continue
             if self.context.stopping.is_set():
                 return False
-            with self._what_passes_noted():
+            with self.what_passes_noted():
                 self._begin(name)
                 self.beat(name)
                 with (
@@ -118,7 +118,7 @@ class Pipeline:
         return did
 
     @contextlib.contextmanager
-    def _what_passes_noted(self) -> Iterator[None]:
+    def what_passes_noted(self) -> Iterator[None]:
         """A full disk and object storage that is away are noted where `status` looks, and end nothing."""
         try:
             yield
@@ -206,7 +206,10 @@ class Pipeline:
         return self._running[0].row.name if self._running else None
 
     def drop_scan(self) -> None:
-        """Forget the scan at hand: the settings it was begun with are gone. What it recorded stays."""
+        """Forget the scan at hand: the settings it was begun with are gone. What it recorded stays, and so does the
+        hint that it was made for."""
+        if self._running is not None and self._running[0].hinted:
+            self.hint(self._running[0].row.name)
         self._running = None
 
     def _next_scan(self, rest: Pauses) -> tuple[Scan, Iterator[None]] | None:
@@ -300,7 +303,7 @@ class Pipeline:
 
     def _when_idle(self) -> None:
         now = self.context.clock.mono()
-        with self._what_passes_noted():
+        with self.what_passes_noted():
             look_again(self.context)
             # `sync` ends soon: what it has published is indexed now, or not before the next one.
             if now >= self._tend_at or (self.eager and self._published) or is_new(self.context):

@@ -56,6 +56,8 @@ class ScanResult:
     hinted: bool = False
     later: int = 0
     """Files that were left for a later scan because they were being written to."""
+    rereading: bool = False
+    """Whether files that are as they were may be among the changed: other readers, splitting or profile."""
 
 
 class Scan:
@@ -84,6 +86,7 @@ class Scan:
         self.read = 0
         """Files that were read and are text."""
         self.walked = Walked()
+        self._is_first = False
         self._on_skip = on_skip
         self._options = split_options(context.settings, context.rules)
         self._readers: dict[Registered, Registered] = {}
@@ -218,7 +221,8 @@ class Scan:
                 sources.note(tx, self.row.id, rules_fingerprint=None)
         # Noted before the first file is, or a scan that broke off would leave files split in the old way. Where nothing
         # is known yet, there is nothing to compare.
-        meanwhile = self._rereading.marker_meanwhile if self._slices.folder_ids else self._rereading.marker
+        self._is_first = not self._slices.folder_ids
+        meanwhile = self._rereading.marker if self._is_first else self._rereading.marker_meanwhile
         if meanwhile != self.row.splitter_fingerprint:
             with self.context.store.write() as tx:
                 sources.note(tx, self.row.id, splitter_fingerprint=meanwhile)
@@ -395,6 +399,7 @@ class Scan:
             profile_id=self.profile_id,
             hinted=self.hinted,
             later=walked.later,
+            rereading=self._rereading.due and not self._is_first,
         )
         self.context.log.info(
             "scan.finished",

@@ -133,10 +133,10 @@ class Watcher:
 
     def _watch(self) -> None:
         """Set up and listen until something ends it."""
-        identity = self._documents.identity()
+        identity, is_first = self._documents.identity(), self.watched.code == "watch_starting"
         events = self._open()
         try:
-            if self.watched.setups > 1:
+            if not is_first:
                 self._ripe()  # nobody knows what changed while nothing was watched
             checked = self._clock.mono()
             while not self._stopping.is_set():
