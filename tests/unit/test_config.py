@@ -127,6 +127,11 @@ SOURCE_CASES = [
     ('name = "a"\npath = "x"\ninclude = "*.md"', 'must be a list, such as ["*.md"].'),
     ('name = "a"\npath = "x"\nlogs = "*.log"', 'must be a list, such as ["*.log"].'),
     ('name = "a"\npath = "x"\ninclude = ["!"]', "sources[0].include"),
+    (
+        'name = "a"\npath = "x"\nhtml = { select = ["main", ".page["] }',
+        'sources[0].html.select[1] = ".page[": is no CSS selector; write "main",',
+    ),
+    ('name = "a"\npath = "x"\nhtml = { drop = ["nav,"] }', 'html.drop[0] = "nav,": is no CSS selector'),
     ('name = "a"\npath = "x"\nmax_delete_share = 0', "must be more than 0."),
     ('name = "a"\npath = "x"\nmax_delete_share = 1.1', "must be at most 1."),
     ('name = "a"\npath = "x"\nfollow_symlink = true', "did you mean sources[0].follow_symlinks?"),

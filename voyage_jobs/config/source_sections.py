@@ -52,7 +52,15 @@ def _address(given: str) -> str:
     return given if given.endswith("/") else f"{given}/"
 
 
-Selectors = tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...]
+def _selector(text: str) -> str:
+    from voyage_jobs.readers.html import is_selector  # its parser is loaded for those who write one
+
+    if not is_selector(text):
+        raise ValueError('is no CSS selector; write "main", ".page" or "#manual", for example')
+    return text
+
+
+Selectors = tuple[Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_selector)], ...]
 
 
 class HtmlSettings(Section):
