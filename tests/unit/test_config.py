@@ -82,6 +82,12 @@ CASES = [
     ("splitting", "max_chars = 100", "must be at least 200."),
     ("splitting", "max_chars = 9000", "must be at most 8000."),
     ("splitting", "overlap_chars = 1000", "must be less than half of splitting.max_chars (2000)."),
+    ("splitting", "min_chars = -1", '.min_chars = -1: must be "auto" or a whole number of at least 0.'),
+    ("splitting", "min_chars = true", '.min_chars = true: must be "auto" or a whole number of at least 0.'),
+    ("splitting", 'min_chars = "few"', '.min_chars = "few": must be "auto" or a whole number'),
+    ("splitting", "window_tokens = 500", 'must be "auto" or a whole number from 1000 to 30000.'),
+    ("splitting", "window_tokens = 1000.5", 'must be "auto" or a whole number from 1000 to 30000.'),
+    ("server", 'hosts = [""]', 'server.hosts[0] = "": must not be empty.'),
     ("batching", "max_inputs = 100001", "must be at most 100000."),
     ("batching", "max_inputs = 1.5", "must be a whole number."),
     (
@@ -125,6 +131,10 @@ SOURCE_CASES = [
     ('name = "a"', "sources[0].path: is required."),
     ('name = "a"\npath = 1', "sources[0].path = 1: must be a path in quotes."),
     ('name = "a"\npath = "x"\ninclude = "*.md"', 'must be a list, such as ["*.md"].'),
+    (
+        'name = "a"\npath = "x"\nrecords = { text = "{a}", delimiter = ";;" }',
+        'records.delimiter = ";;": must have no more characters than 1.',
+    ),
     ('name = "a"\npath = "x"\nlogs = "*.log"', 'must be a list, such as ["*.log"].'),
     ('name = "a"\npath = "x"\ninclude = ["!"]', "sources[0].include"),
     (
