@@ -74,7 +74,7 @@ def _show(plan: dict[str, Any], out: Path | None, *, own_tokenizer: bool) -> Non
         )
     )
     if not sent["to_send"]:
-        _line("to send", "nothing: no text lacks a vector")
+        _line("to send", "nothing: no text waits to be sent")
     else:
         _show_sending(plan, exact)
     show_price(plan["price_usd"])
