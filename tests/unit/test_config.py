@@ -130,6 +130,7 @@ SOURCE_CASES = [
     ('path = "x"', "sources[0].name: is required."),
     ('name = "a"', "sources[0].path: is required."),
     ('name = "a"\npath = 1', "sources[0].path = 1: must be a path in quotes."),
+    ('name = "a"\npath = ""', 'sources[0].path = "": must not be empty.'),
     ('name = "a"\npath = "x"\ninclude = "*.md"', 'must be a list, such as ["*.md"].'),
     (
         'name = "a"\npath = "x"\nrecords = { text = "{a}", delimiter = ";;" }',
@@ -164,6 +165,7 @@ def test_a_wrong_source_is_named_by_its_number(lines, said):
         ("[sources]\nname = 'a'\n", "write [[sources]] with two brackets."),
         ("voyage = 3\n" + SOURCE, "write [voyage] with its keys below it."),
         ("modle = 3\n" + SOURCE, "modle = 3: unknown key; did you mean voyage.model?"),
+        ("data_dir = ''\n" + SOURCE, 'data_dir = "": must not be empty.'),
         ("", "sources: no source folder is configured; add [[sources]]"),
         ("data_dir = 'docs/data'\n" + SOURCE, "lies inside source docs (/etc/vj/docs)"),
         (
