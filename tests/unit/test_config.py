@@ -412,6 +412,12 @@ def test_what_is_allowed_but_odd_is_a_warning():
     (same,) = load(SOURCE + '[[sources]]\nname = "again"\npath = "docs/"\n').warnings
     assert "again" in same
     assert load(SOURCE + '[[sources]]\nname = "beside"\npath = "docs2"\n').warnings == ()
+    (misspelt,) = load(SOURCE + '[prices."voyage4"]\nbatch_usd_per_million = 1\n').warnings
+    assert '[prices."voyage4"] is for a model that is not known here' in misspelt
+    known = "".join(
+        f'[prices."{name}"]\nbatch_usd_per_million = 1\n' for name in ("voyage-3.5", "rerank-2.5", "my-own")
+    )
+    assert load(f'{SOURCE}[openai_sync]\nmodel = "my-own"\n{known}').warnings == ()
     (short,) = load(SOURCE + "[voyage]\nquarantine_s = 60\n").warnings
     assert "a second time" in short
 
