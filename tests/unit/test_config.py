@@ -87,7 +87,9 @@ CASES = [
     ("splitting", 'min_chars = "few"', '.min_chars = "few": must be "auto" or a whole number'),
     ("splitting", "window_tokens = 500", 'must be "auto" or a whole number from 1000 to 30000.'),
     ("splitting", "window_tokens = 1000.5", 'must be "auto" or a whole number from 1000 to 30000.'),
-    ("server", 'hosts = [""]', 'server.hosts[0] = "": must not be empty.'),
+    ("server", 'hosts = [""]', 'server.hosts[0] = "": must be a name alone'),
+    ("server", 'hosts = ["ok.test", "https://docs.test"]', "server.hosts[1]"),
+    ("server", 'hosts = ["docs.test:8443"]', 'must be a name alone, such as "docs.example.com", without'),
     ("batching", "max_inputs = 100001", "must be at most 100000."),
     ("batching", "max_inputs = 1.5", "must be a whole number."),
     (

@@ -25,6 +25,7 @@ from voyage_jobs.config.values import (
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.object_uri import ObjectUri
 
+_HOST = re.compile(r"[^\s/:*@?#]+")
 _TABLE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -54,6 +55,12 @@ def _auto_or(least: int, most: int = MOST) -> BeforeValidator:
 def _table_name(name: str) -> str:
     if not _TABLE_NAME.fullmatch(name):
         raise ValueError("must be letters, digits, dots, dashes or underscores")
+    return name
+
+
+def _host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise ValueError('must be a name alone, such as "docs.example.com", without scheme, port and path')
     return name
 
 
@@ -178,7 +185,7 @@ class ServerSettings(Section):
     """`[server]`: the page and the metrics; an empty `listen` is no server at all."""
 
     listen: str = ""
-    hosts: tuple[Annotated[str, BeforeValidator(_lower), Field(min_length=1)], ...] = ()
+    hosts: tuple[Annotated[str, BeforeValidator(_lower), AfterValidator(_host)], ...] = ()
 
 
 Language = Literal[
