@@ -135,6 +135,10 @@ SOURCE_CASES = [
     ('name = "a"\npath = ""', 'sources[0].path = "": must not be empty.'),
     ('name = "a"\npath = "x"\ninclude = "*.md"', 'must be a list, such as ["*.md"].'),
     (
+        'name = "a"\npath = "x"\nrecords = { text = "body", id = "sku" }',
+        'records.text = "body": names no field, so all rows would say the same; write "{name}"',
+    ),
+    (
         'name = "a"\npath = "x"\nrecords = { text = "{a}", delimiter = ";;" }',
         'records.delimiter = ";;": must have no more characters than 1.',
     ),

@@ -79,6 +79,12 @@ def _template(text: str) -> str:
     return text
 
 
+def _text(text: str) -> str:
+    if text and not Template(text).fields:
+        raise ValueError('names no field, so all rows would say the same; write "{name}", for example')
+    return text
+
+
 def _encoding(name: str) -> str:
     found = name if name in ("", AUTO) else encoding_called(name)
     if found is None:
@@ -95,7 +101,7 @@ def _name_pattern(given: str) -> str:
 class RecordsSettings(Section):
     """`[sources.records]`: a row of a file is a document; without `text` every file is one itself."""
 
-    text: Annotated[str, AfterValidator(_template)] = ""
+    text: Annotated[str, AfterValidator(_text)] = ""
     id: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     title: Annotated[str, AfterValidator(_template)] = ""
     url: Annotated[str, AfterValidator(_template)] = ""
