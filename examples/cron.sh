@@ -5,6 +5,6 @@ set -u
 config=${1:?name the configuration}
 voyage-jobs --config "$config" sync --no-wait --quiet 2>>"${LOG:-/dev/null}"
 case $? in
-  0 | 3 | 4) ;;                                        # done; jobs are in flight; another call is at it
+  0 | 3 | 4) ;;       # done; jobs are in flight, or texts failed (`status` names them); another call is at it
   *) voyage-jobs --config "$config" status ;;
 esac

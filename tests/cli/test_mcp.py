@@ -87,6 +87,7 @@ async def everything(client: Any) -> dict[str, Any]:
         "search": told(await client.call_tool("search", {"query": "leeks"})),
         "filtered": told(await client.call_tool("search", {"query": "peeled", "path": "guides/*", "k": 3})),
         "none": told(await client.call_tool("search", {"query": "peeled", "where": "path = 'soup.md'"})),
+        "expanded": told(await client.call_tool("search", {"query": "peeled", "k": 1, "expand": "section"})),
         "section": told(
             await client.call_tool("read", {"source": "docs", "path": "soup.md", "section": "leeks"})
         ),
@@ -119,6 +120,7 @@ def check(found: dict[str, Any]) -> None:
     assert {hit["path"] for hit in found["filtered"]["hits"]} == {"guides/carrots.md"}
     assert (len(found["filtered"]["hits"]), found["filtered"]["more"]) == (3, True)
     assert found["none"]["hits"] == []
+    assert found["expanded"]["hits"][0]["path"] == "guides/carrots.md"
     assert found["section"]["text"] == "## Leeks\n\nAdd leeks and potatoes."
     assert found["whole"]["text"] == SOUP.strip()
     assert found["whole"]["next"] is None

@@ -288,6 +288,17 @@ def test_a_file_of_ones_own_is_not_overwritten(run, tmp_path):
     assert "nothing is fetched" in run("fetch-tokenizer", code=2, **own).stderr
 
 
+def test_a_file_of_ones_own_that_is_not_there_is_named(run, tmp_path):
+    run("sync")
+    run.world.write("new.md", "# New\n\nA new one.\n")
+    own = {"tokenizer": str(tmp_path / "none.json")}
+    planned = run("plan", voyage=own).stdout
+    asked = run("reprofile", code=6, voyage={**own, "model": "voyage-3.5"}).stdout
+    for told in (planned, asked):
+        assert "[voyage] tokenizer names, is not there" in " ".join(told.split())
+        assert "fetch-tokenizer" not in told, "it fetches nothing in place of a file of one's own"
+
+
 def test_simulate_bills_by_a_tokenizer_or_says_why_not(tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     result = CliRunner().invoke(cli, ["simulate", "--port", "0", "--tokenizer", str(tmp_path / "bad.json")])

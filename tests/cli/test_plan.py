@@ -78,7 +78,7 @@ def test_what_is_written_is_named_and_nothing_is_sent(run, tmp_path):
 def test_where_nothing_is_to_be_sent_it_says_just_that(run):
     run.world.run()
     shown = run.text("plan")
-    assert "to send         nothing: no text lacks a vector\n" in shown
+    assert "to send         nothing: no text waits to be sent\n" in shown
     for word in ("estimated", "saved by batch", "0 B", "finish"):
         assert word not in shown
 

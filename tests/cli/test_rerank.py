@@ -13,6 +13,8 @@ from looking import Looking
 from voyage_jobs.errors import BadAnswerError
 from voyage_jobs.retrieval.result import Query
 from voyage_jobs.retrieval.retriever import Retriever
+from voyage_jobs.service.signals import Signals
+from voyage_jobs.service.sync import Sync
 from voyage_jobs.vendors.base import Reranker
 
 QUESTION = "how to renew a certificate"
@@ -244,3 +246,14 @@ def test_scores_that_do_not_check_out_are_none(data) -> None:
     client = client_of(httpx.Response(200, json={"data": data}))
     with pytest.raises(BadAnswerError, match="rerank texts"):
         client.rerank("q", ["a", "b"], "rerank-2.5")
+
+
+def test_what_sync_paid_is_told_although_a_search_before_it_has_no_price(run) -> None:
+    assert run.json("search", QUESTION, "--rerank-model", "rerank-3")["reranking"]["usd"] is None
+    assert run.json("status")["cost_usd"]["settled"] is None
+    run.world.write("new.md", "another office tells another story")
+    with Signals() as signals, run.world.worker() as context:
+        work = Sync(context, signals).run().work
+    assert work.settled_tokens > 0
+    assert work.settled_usd == pytest.approx(work.settled_tokens * context.price / 1_000_000)
+    assert run.json("sync")["cost_usd"]["settled"] == 0

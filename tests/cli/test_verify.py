@@ -42,6 +42,11 @@ def test_a_clean_folder_says_so(world):
     assert "Every file was read.\n" in verify(world, "--deep").stdout
     report = json.loads(verify(world, "--json").stdout)
     assert report["clean"] is True
+    assert report["compared_by"] == "size, times and inode"
+    assert report["checked"] == {
+        **{"files": 3, "packs": 1, "embeddings": 6, "rows": 6},
+        **dict.fromkeys(("indexes", "jobs", "remote_files"), 0),
+    }
     assert report["findings"] == []
     assert (report["mended"], report["at_work"]) == (None, None)
 

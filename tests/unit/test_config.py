@@ -82,6 +82,14 @@ CASES = [
     ("splitting", "max_chars = 100", "must be at least 200."),
     ("splitting", "max_chars = 9000", "must be at most 8000."),
     ("splitting", "overlap_chars = 1000", "must be less than half of splitting.max_chars (2000)."),
+    ("splitting", "min_chars = -1", '.min_chars = -1: must be "auto" or a whole number of at least 0.'),
+    ("splitting", "min_chars = true", '.min_chars = true: must be "auto" or a whole number of at least 0.'),
+    ("splitting", 'min_chars = "few"', '.min_chars = "few": must be "auto" or a whole number'),
+    ("splitting", "window_tokens = 500", 'must be "auto" or a whole number from 1000 to 30000.'),
+    ("splitting", "window_tokens = 1000.5", 'must be "auto" or a whole number from 1000 to 30000.'),
+    ("server", 'hosts = [""]', 'server.hosts[0] = "": must be a name alone'),
+    ("server", 'hosts = ["ok.test", "https://docs.test"]', "server.hosts[1]"),
+    ("server", 'hosts = ["docs.test:8443"]', 'must be a name alone, such as "docs.example.com", without'),
     ("batching", "max_inputs = 100001", "must be at most 100000."),
     ("batching", "max_inputs = 1.5", "must be a whole number."),
     (
@@ -124,9 +132,23 @@ SOURCE_CASES = [
     ('path = "x"', "sources[0].name: is required."),
     ('name = "a"', "sources[0].path: is required."),
     ('name = "a"\npath = 1', "sources[0].path = 1: must be a path in quotes."),
+    ('name = "a"\npath = ""', 'sources[0].path = "": must not be empty.'),
     ('name = "a"\npath = "x"\ninclude = "*.md"', 'must be a list, such as ["*.md"].'),
+    (
+        'name = "a"\npath = "x"\nrecords = { text = "body", id = "sku" }',
+        'records.text = "body": names no field, so all rows would say the same; write "{name}"',
+    ),
+    (
+        'name = "a"\npath = "x"\nrecords = { text = "{a}", delimiter = ";;" }',
+        'records.delimiter = ";;": must have no more characters than 1.',
+    ),
     ('name = "a"\npath = "x"\nlogs = "*.log"', 'must be a list, such as ["*.log"].'),
     ('name = "a"\npath = "x"\ninclude = ["!"]', "sources[0].include"),
+    (
+        'name = "a"\npath = "x"\nhtml = { select = ["main", ".page["] }',
+        'sources[0].html.select[1] = ".page[": is no CSS selector; write "main",',
+    ),
+    ('name = "a"\npath = "x"\nhtml = { drop = ["nav,"] }', 'html.drop[0] = "nav,": is no CSS selector'),
     ('name = "a"\npath = "x"\nmax_delete_share = 0', "must be more than 0."),
     ('name = "a"\npath = "x"\nmax_delete_share = 1.1', "must be at most 1."),
     ('name = "a"\npath = "x"\nfollow_symlink = true', "did you mean sources[0].follow_symlinks?"),
@@ -149,6 +171,7 @@ def test_a_wrong_source_is_named_by_its_number(lines, said):
         ("[sources]\nname = 'a'\n", "write [[sources]] with two brackets."),
         ("voyage = 3\n" + SOURCE, "write [voyage] with its keys below it."),
         ("modle = 3\n" + SOURCE, "modle = 3: unknown key; did you mean voyage.model?"),
+        ("data_dir = ''\n" + SOURCE, 'data_dir = "": must not be empty.'),
         ("", "sources: no source folder is configured; add [[sources]]"),
         ("data_dir = 'docs/data'\n" + SOURCE, "lies inside source docs (/etc/vj/docs)"),
         (
@@ -395,6 +418,12 @@ def test_what_is_allowed_but_odd_is_a_warning():
     (same,) = load(SOURCE + '[[sources]]\nname = "again"\npath = "docs/"\n').warnings
     assert "again" in same
     assert load(SOURCE + '[[sources]]\nname = "beside"\npath = "docs2"\n').warnings == ()
+    (misspelt,) = load(SOURCE + '[prices."voyage4"]\nbatch_usd_per_million = 1\n').warnings
+    assert '[prices."voyage4"] is for a model that is not known here' in misspelt
+    known = "".join(
+        f'[prices."{name}"]\nbatch_usd_per_million = 1\n' for name in ("voyage-3.5", "rerank-2.5", "my-own")
+    )
+    assert load(f'{SOURCE}[openai_sync]\nmodel = "my-own"\n{known}').warnings == ()
     (short,) = load(SOURCE + "[voyage]\nquarantine_s = 60\n").warnings
     assert "a second time" in short
 

@@ -147,6 +147,23 @@ def test_a_run_is_kept_and_read_back(tmp_path: Path) -> None:
     assert (second.name, second.rankings) == ("words", {"q2": (Place("", "c.md"),)})
 
 
+def test_no_name_comes_twice_in_a_ranking_that_is_kept(tmp_path: Path) -> None:
+    """trec_eval refuses one that does; chunks of one section, or of a document without any, are told apart."""
+    places = (
+        *[Place("docs", "a.md", ("A", "B#2"))] * 3,
+        *[Place("", "b.txt")] * 2,
+        Place("docs", "a.md", ("A", "B")),
+    )
+    run_file.save(tmp_path / "run", [Run("words", {"q": places, "other": places[:1]})])
+    lines = (tmp_path / "run").read_text().splitlines()
+    assert [line.split()[2] for line in lines] == [
+        *("docs:a.md#A>B%232", "docs:a.md#A>B%232#2", "docs:a.md#A>B%232#3", "b.txt", "b.txt##2"),
+        *("docs:a.md#A>B", "docs:a.md#A>B%232"),
+    ]
+    [read] = run_file.read(tmp_path / "run")
+    assert read.rankings == {"q": places, "other": places[:1]}
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_ties_are_broken_as_trec_eval_breaks_them(seed: int, tmp_path: Path) -> None:
     ir_measures = pytest.importorskip("ir_measures")

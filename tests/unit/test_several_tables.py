@@ -73,6 +73,19 @@ def test_a_table_of_another_data_folder_is_named_with_its_folder(two, tmp_path):
     assert [hit.table for hit in ask(handbook).hits] == ["handbook"] * 2
 
 
+def test_a_table_that_is_named_twice_is_asked_once(two, tmp_path):
+    handbook, _ = two
+    once = named(ask(handbook, "handbook", mode="words"))
+    assert once
+    for again in (
+        "handbook",
+        "handbook.lance",
+        str(tmp_path / "tables" / "handbook"),
+        f"{tmp_path}/./tables/handbook/",
+    ):
+        assert named(ask(handbook, "handbook", again, mode="words")) == once
+
+
 def test_vectors_that_cannot_be_compared_are_refused_unless_by_words(two, tmp_path):
     handbook, _ = two
     other = World(tmp_path / "o", dimension=512, lancedb={"uri": str(tmp_path / "tables"), "table": "other"})

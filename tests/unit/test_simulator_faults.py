@@ -54,12 +54,12 @@ def test_the_document_names_every_fault_trigger_and_option_and_its_example_works
         ({"faults": {"job_hidden": {"retrieve": 1}}}, "retrieve"),
         ({"faults": {"job_slow": {"done_share": "half"}}}, "done_share"),
         ({"options": {"timestamp": "zoneless"}}, "'timestamps'"),
-        ({"options": {"timestamps": "roman"}}, "roman"),
-        ({"options": {"ranges": 1}}, "ranges"),
-        ({"options": {"max_inputs": None}}, "max_inputs"),
-        ({"options": {"speed": "fast"}}, "speed"),
-        ({"options": {"redirect_to": 5}}, "redirect_to"),
-        ({"options": {"retired_models": {"a": 1}}}, "retired_models"),
+        ({"options": {"timestamps": "roman"}}, "it is 'rfc3339' or 'zoneless' or 'unix'"),
+        ({"options": {"ranges": 1}}, "it is true or false"),
+        ({"options": {"max_inputs": None}}, "it is a whole number"),
+        ({"options": {"speed": "fast"}}, "it is a number"),
+        ({"options": {"redirect_to": 5}}, "it is a text"),
+        ({"options": {"retired_models": {"a": 1}}}, "it is an object of texts"),
     ],
 )
 def test_a_wrong_script_names_what_is_wrong_and_the_nearest(script: Any, word: str) -> None:

@@ -59,10 +59,10 @@ def plan(
     if as_json:
         output.emit_json(found)
     else:
-        _show(found, out)
+        _show(found, out, own_tokenizer=bool(settings.section.tokenizer))
 
 
-def _show(plan: dict[str, Any], out: Path | None) -> None:
+def _show(plan: dict[str, Any], out: Path | None, *, own_tokenizer: bool) -> None:
     _show_sources(plan)
     batches, tokens, sent = plan["batches"], plan["tokens"], plan["embeddings"]
     exact = plan["tokens_counted_by"] != ESTIMATE
@@ -74,7 +74,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         )
     )
     if not sent["to_send"]:
-        _line("to send", "nothing: no text lacks a vector")
+        _line("to send", "nothing: no text waits to be sent")
     else:
         _show_sending(plan, exact)
     show_price(plan["price_usd"])
@@ -86,7 +86,7 @@ def _show(plan: dict[str, Any], out: Path | None) -> None:
         click.echo(f"\nThe plan is written: `voyage-jobs sync --plan {file}` carries it out.")
     if not exact and tokens["to_send"] and plan["price_usd"]["batch_per_million"] != 0:
         click.echo()
-        click.echo(output.wrapped(estimate_told(plan["calibration"])))
+        click.echo(output.wrapped(estimate_told(plan["calibration"], own_tokenizer=own_tokenizer)))
     for warning in plan["warnings"]:
         click.echo("\n" + output.hanging("! ", warning))
 
@@ -199,18 +199,19 @@ def _line(label: str, text: str) -> None:
     click.echo(output.hanging(f"{label:<16}", text))
 
 
-def estimate_told(found: dict[str, Any] | None) -> str:
-    """Which estimate the tokens are, and what they are likely to come to where batches of before tell that."""
-    exact = "Exact ones: `voyage-jobs fetch-tokenizer`"
+def estimate_told(found: dict[str, Any] | None, *, own_tokenizer: bool) -> str:
+    """Which estimate the tokens are, and what they are likely to come to where batches of before tell that. None is
+    fetched in place of a tokenizer of one's own: a warning says what is the matter with that."""
+    exact = "" if own_tokenizer else " Exact ones: `voyage-jobs fetch-tokenizer`"
     if found is None:
-        return f"Tokens are estimated on the high side. {exact}"
+        return f"Tokens are estimated on the high side.{exact}"
     usd = found["batch_usd_likely"]
     likely = f"{output.number(found['tokens_likely'])} tokens" + (
         "" if usd is None else f", {output.usd(usd)}"
     )
     last = "the last batch" if found["batches"] == 1 else f"the last {counted(found['batches'], 'batch')}"
     known = f"of {last} {found['billed_share']:.0%} of the estimate was billed"
-    return f"Tokens are estimated on the high side: {known}, which makes these about {likely}. {exact}"
+    return f"Tokens are estimated on the high side: {known}, which makes these about {likely}.{exact}"
 
 
 def tokens_told(count: int, exact: bool) -> str:

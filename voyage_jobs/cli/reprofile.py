@@ -150,7 +150,7 @@ def at_a_terminal() -> bool:
 
 
 def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None:
-    from voyage_jobs.cli.plan import show_finish, show_price, tokens_told
+    from voyage_jobs.cli.plan import estimate_told, show_finish, show_price, tokens_told
     from voyage_jobs.diagnosis.rebuild_words import plan_warning
     from voyage_jobs.vendors.tokenizer import ESTIMATE
 
@@ -174,7 +174,7 @@ def _show_cost(settings: Settings, found: Vectors, cost: dict[str, Any]) -> None
     )
     click.echo("\n" + click.wrap_text(text, 79))
     if not exact:
-        click.echo("\nTokens are estimated on the high side. Exact ones: `voyage-jobs fetch-tokenizer`")
+        click.echo("\n" + estimate_told(None, own_tokenizer=bool(settings.section.tokenizer)))
     known = found.table and plan_warning(found.asked, found.table)
     for warning in cost["warnings"]:
         if warning != known:

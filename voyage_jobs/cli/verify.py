@@ -78,9 +78,9 @@ def _show(result: dict[str, Any]) -> None:
     for each in result["mended"] or ():
         done = "mended" if not each["left"] else f"{number(each['left'])} left"
         click.echo(f"{each['class']}: {number(each['count'])}, {done} ({each['do']})")
-    checked = ", ".join(_counted(what, count) for what, count in result["checked"].items())
+    checked = ", ".join(_counted(what, count) for what, count in result["checked"].items() if count)
     click.echo(f"Checked: {checked or 'nothing'}.")
-    if result["checked"].get("files"):
+    if result["checked"]["files"]:
         by = f"Files were compared by {result['compared_by']}; --deep reads them."
         click.echo("Every file was read." if result["deep"] else by)
     if result["clean"]:

@@ -21,6 +21,7 @@ from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.object_uri import CLIENT_OPTIONS, OPTION_PREFIXES, is_secret_option
 from voyage_jobs.errors import ConfigError
+from voyage_jobs.vendors.registry import VENDORS, by_type
 
 _TOKENS_PER_CHAR = 4  # a tokenizer that falls back to bytes makes at most one token of each UTF-8 byte
 _LOCAL_SUFFIXES = (".localhost", ".internal", ".test")
@@ -59,6 +60,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     if section.input_type == "query":
         yield f'{name}.input_type is "query": documents are normally embedded as "document".'
     yield from _promises(settings)
+    yield from _prices(settings)
     for outer, inner in _nested(settings.sources):
         yield (
             f"Source {inner.name} ({inner.path}) lies inside source {outer.name} ({outer.path}): files that both "
@@ -78,6 +80,21 @@ def _promises(settings: Settings) -> Iterator[str]:
             yield (
                 f"Source {source.name} promises changes within {promised_s:g} s (fresh_within_s), but they are noticed"
                 f" after {seen_s:g} s at best: raise it, or set watch or scan_interval_s."
+            )
+
+
+def _prices(settings: Settings) -> Iterator[str]:
+    """Prices under a name that is misspelt, most likely: budgets and plans would go by the list all the same."""
+    sections = (settings.voyage, settings.openai, settings.openai_sync, settings.local)
+    named = {section.model for section in sections} | {
+        settings.search.query_model,
+        settings.search.rerank_model,
+    }
+    for model in settings.prices:
+        if model not in named and not any(by_type(kind).find(model) for kind in VENDORS):
+            yield (
+                f'[prices."{model}"] is for a model that is not known here and that no setting names: the price of'
+                f" {settings.section.model} is not changed by it."
             )
 
 

@@ -32,6 +32,7 @@ _WRONG_VALUE: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "string_type": "must be a text in quotes",
     "string_too_short": "must not be empty",
+    "string_too_long": "must have no more characters than {max_length}",
     "path_type": "must be a path in quotes",
     "literal_error": "must be {expected}",
     "tuple_type": "must be a list, such as {example}",

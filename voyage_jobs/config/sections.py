@@ -25,6 +25,7 @@ from voyage_jobs.config.values import (
 from voyage_jobs.core.bounds import MOST
 from voyage_jobs.core.object_uri import ObjectUri
 
+_HOST = re.compile(r"[^\s/:*@?#]+")
 _TABLE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -37,9 +38,29 @@ def _digits(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _auto_or(least: int, most: int = MOST) -> BeforeValidator:
+    """`auto`, or a whole number between these. One finding: a union would make two, in words that are not ours."""
+    bound = f"of at least {least}" if most == MOST else f"from {least} to {most}"
+
+    def checked(value: Any) -> Any:
+        number = _digits(value)
+        whole = isinstance(number, int | float) and not isinstance(number, bool) and number % 1 == 0
+        if number != "auto" and not (whole and least <= number <= most):
+            raise ValueError(f'must be "auto" or a whole number {bound}')
+        return number
+
+    return BeforeValidator(checked)
+
+
 def _table_name(name: str) -> str:
     if not _TABLE_NAME.fullmatch(name):
         raise ValueError("must be letters, digits, dots, dashes or underscores")
+    return name
+
+
+def _host(name: str) -> str:
+    if not _HOST.fullmatch(name):
+        raise ValueError('must be a name alone, such as "docs.example.com", without scheme, port and path')
     return name
 
 
@@ -55,10 +76,8 @@ class SplittingSettings(Section):
     overlap_chars: Size = 0
     rules: Annotated[Literal["auto", 1, 2, 3], BeforeValidator(_digits)] = "auto"
     context: Literal["auto", "title > section", "none"] = "auto"
-    min_chars: Annotated[Literal["auto"] | Size, BeforeValidator(_digits)] = "auto"
-    window_tokens: Annotated[
-        Literal["auto"] | Annotated[int, Field(ge=1_000, le=30_000)], BeforeValidator(_digits)
-    ] = "auto"
+    min_chars: Annotated[Literal["auto"] | int, _auto_or(0)] = "auto"
+    window_tokens: Annotated[Literal["auto"] | int, _auto_or(1_000, 30_000)] = "auto"
 
 
 class EngineSettings(Section):
@@ -166,7 +185,7 @@ class ServerSettings(Section):
     """`[server]`: the page and the metrics; an empty `listen` is no server at all."""
 
     listen: str = ""
-    hosts: tuple[Annotated[str, BeforeValidator(_lower), Field(min_length=1)], ...] = ()
+    hosts: tuple[Annotated[str, BeforeValidator(_lower), AfterValidator(_host)], ...] = ()
 
 
 Language = Literal[

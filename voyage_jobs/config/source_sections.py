@@ -52,7 +52,15 @@ def _address(given: str) -> str:
     return given if given.endswith("/") else f"{given}/"
 
 
-Selectors = tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...]
+def _selector(text: str) -> str:
+    from voyage_jobs.readers.html import is_selector  # its parser is loaded for those who write one
+
+    if not is_selector(text):
+        raise ValueError('is no CSS selector; write "main", ".page" or "#manual", for example')
+    return text
+
+
+Selectors = tuple[Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_selector)], ...]
 
 
 class HtmlSettings(Section):
@@ -68,6 +76,12 @@ def _one_or_more(value: Any) -> Any:
 
 def _template(text: str) -> str:
     Template(text)
+    return text
+
+
+def _text(text: str) -> str:
+    if text and not Template(text).fields:
+        raise ValueError('names no field, so all rows would say the same; write "{name}", for example')
     return text
 
 
@@ -87,7 +101,7 @@ def _name_pattern(given: str) -> str:
 class RecordsSettings(Section):
     """`[sources.records]`: a row of a file is a document; without `text` every file is one itself."""
 
-    text: Annotated[str, AfterValidator(_template)] = ""
+    text: Annotated[str, AfterValidator(_text)] = ""
     id: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     title: Annotated[str, AfterValidator(_template)] = ""
     url: Annotated[str, AfterValidator(_template)] = ""

@@ -36,6 +36,13 @@ def nameable(path: Any) -> Any:
     return path
 
 
+def given(path: Any) -> Any:
+    """A path that says something: an empty one would be wherever the process was started."""
+    if path == "":
+        raise ValueError("must not be empty")
+    return path
+
+
 def absolute(path: Path) -> Path:
     """A folder as seen from the root, `~` filled in."""
     return Path(os.path.abspath(os.path.expanduser(path)))
@@ -50,7 +57,7 @@ Usd = Annotated[Finite, Field(ge=0, le=MOST_USD)]
 Limit = Annotated[Usd | None, BeforeValidator(none_word)]
 TokenLimit = Annotated[Size | None, BeforeValidator(none_word)]
 Place = Annotated[str, AfterValidator(nameable)]
-Folder = Annotated[Path, AfterValidator(nameable), AfterValidator(absolute)]
+Folder = Annotated[Path, BeforeValidator(given), AfterValidator(nameable), AfterValidator(absolute)]
 
 
 class Section(BaseModel):

@@ -7,7 +7,9 @@ and a run of another system can be compared with one of ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -15,11 +17,13 @@ import numpy as np
 
 from voyage_jobs.core import durable
 from voyage_jobs.errors import ConfigError
-from voyage_jobs.evaluation.places import read_word
+from voyage_jobs.evaluation.places import Place, read_word
 from voyage_jobs.evaluation.run import Run
 
 _NOTHING = "-"
 """Stands for the places of a question that found nothing: else it would look as if it had not been asked."""
+_FURTHER = re.compile(r"(#.*)#\d+\Z")
+"""A second chunk at a place has `#2` after it, and so on: programs that read runs refuse a name that comes twice."""
 _ENCODING, _ERRORS = "utf-8", "surrogateescape"  # paths may hold bytes that are no text
 
 
@@ -36,9 +40,16 @@ def save(path: Path, runs: Sequence[Run]) -> None:
 def _lines(run: Run) -> Iterator[str]:
     tag = quote(run.name, safe="@/.")
     for question, places in run.rankings.items():
-        words = [place.word for place in places] or [_NOTHING]
+        words = list(_told_apart(place.word for place in places)) or [_NOTHING]
         for rank, word in enumerate(words, 1):
             yield f"{quote(question)} Q0 {word} {rank} {len(words) - rank + 1} {tag}\n"
+
+
+def _told_apart(words: Iterable[str]) -> Iterator[str]:
+    seen: Counter[str] = Counter()
+    for word in words:
+        seen[word] += 1
+        yield word if seen[word] == 1 else f"{word}{'' if '#' in word else '#'}#{seen[word]}"
 
 
 def read(path: Path) -> list[Run]:
@@ -62,9 +73,13 @@ def read(path: Path) -> list[Run]:
     if not found:
         raise ConfigError(f"{path} holds no run.")
     return [
-        Run(name, {question: tuple(map(read_word, _ordered(hits))) for question, hits in rankings.items()})
+        Run(name, {question: tuple(map(_place, _ordered(hits))) for question, hits in rankings.items()})
         for name, rankings in found.items()
     ]
+
+
+def _place(word: str) -> Place:
+    return read_word(_FURTHER.sub(r"\1", word))
 
 
 def _number(text: str) -> float | None:

@@ -62,7 +62,8 @@ def make_server(tools: Tools) -> MCPServer[Any]:
             Field(description="Only rows for which this SQL holds, as in: price < 20 and lang = 'de'"),
         ] = None,
         expand: Annotated[
-            int, Field(description="So many neighbouring passages on either side.", ge=0, le=MOST_HITS)
+            Annotated[int, Field(ge=0, le=MOST_HITS)] | Literal["section"],
+            Field(description="So many neighbouring passages on either side, or 'section': the rest of it."),
         ] = 0,
     ) -> dict[str, Any]:
         """Find the passages that answer a question best, each with its document, section, place and score."""

@@ -6,7 +6,7 @@ in it comes from a document, so none of it is an instruction; the server says so
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from voyage_jobs.config.item_sources import names_of, with_item_sources
 from voyage_jobs.config.settings import Settings
@@ -38,7 +38,7 @@ class Tools:
         path: str | None = None,
         since: str | None = None,
         where: str | None = None,
-        expand: int = 0,
+        expand: int | Literal["section"] = 0,
     ) -> dict[str, Any]:
         """The best chunks for a question. Raises ConfigError for one that makes no sense, CorruptionError."""
         asked = Query(

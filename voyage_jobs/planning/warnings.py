@@ -52,12 +52,15 @@ def warnings(
 
 
 def _about_settings(tried: Rehearsal) -> Iterator[str]:
-    profile, count = tried.context.asked, tried.context.count
+    profile, count, settings = tried.context.asked, tried.context.count, tried.context.settings
     yield from tried.context.vendor.doubts(profile)
     if tried.active is not None and tried.active != profile:
         yield plan_warning(profile, tried.active)
     if count.flaw is not None:
         yield f"Tokens are estimated: {count.flaw}."
+    elif settings.section.tokenizer and not count.exact:
+        named = f"{count.path}, which [{settings.section_name}] tokenizer names"
+        yield f"Tokens are estimated: {named}, is not there."
 
 
 def _about_source(plan: SourcePlan) -> Iterator[str]:

@@ -90,6 +90,19 @@ class HtmlReader(Reader):
         yield Text(text, "markdown", title=title, metadata={}, url=url, left_out=left_out)
 
 
+def is_selector(text: str) -> bool:
+    """Whether this is a CSS selector. Without the library nobody can tell, and no page is read either."""
+    try:
+        from selectolax.lexbor import LexborHTMLParser, SelectolaxError
+    except ImportError:
+        return True
+    try:
+        LexborHTMLParser("").css(text)
+    except SelectolaxError:
+        return False
+    return True
+
+
 def whole_page(html: str, *, is_xml: bool = False) -> str:
     """All that a page says, as Markdown: for pages that have nothing around what they say. `is_xml`: it is XHTML,
     even if it does not say so. Raises Refused for one that is too large or too deep."""

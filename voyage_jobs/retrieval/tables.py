@@ -38,7 +38,7 @@ class Seen:
 
 
 def tables_of(settings: Settings, names: Sequence[str]) -> list[Table]:
-    """The tables of these names, each once; without any, that of the settings.
+    """The tables of these names, each once, by the first name it has here; without any, that of the settings.
 
     A name is that of a table beside the configured one, or has the folder or address of another one before it:
     `tickets`, `/srv/embed/tables/tickets`, `s3://bucket/prefix/tickets`. Raises ConfigError for what is none.
@@ -46,7 +46,10 @@ def tables_of(settings: Settings, names: Sequence[str]) -> list[Table]:
     if not names:
         here = settings.lancedb
         return [Table(here.table, Views(here.uri, here.table))]
-    return [_table(settings, name) for name in dict.fromkeys(names)]
+    found: dict[str, Table] = {}
+    for table in (_table(settings, name) for name in names):
+        found.setdefault(table.views.path, table)
+    return list(found.values())
 
 
 def _table(settings: Settings, told: str) -> Table:

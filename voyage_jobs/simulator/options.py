@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from voyage_jobs.errors import ConfigError
 
@@ -160,8 +160,21 @@ class Options:
                 near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
                 raise ConfigError(f"Unknown simulator option {key!r}; did you mean {near[0]!r}?")
             if not _fits(value, hints[key]):
-                raise ConfigError(f"Simulator option {key!r} cannot be {value!r}; it is {hints[key]}.")
+                raise ConfigError(
+                    f"Simulator option {key!r} cannot be {value!r}; it is {_wanted(hints[key])}."
+                )
         return cls.of(raw.get("vendor", "voyage"), **{key: raw[key] for key in raw if key != "vendor"})
+
+
+def _wanted(hint: Any) -> str:
+    """What an option's annotation asks for, in words."""
+    choices = [each for each in get_args(hint) if each is not type(None)]
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, choices))
+    if get_origin(hint) is Mapping:
+        return "an object of texts"
+    kind = choices[0] if choices else hint
+    return {bool: "true or false", str: "a text", int: "a whole number"}.get(kind, "a number")
 
 
 def _fits(value: object, hint: Any) -> bool:

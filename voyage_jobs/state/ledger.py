@@ -213,54 +213,65 @@ class Totals:
     assumed_tokens: int = 0
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
+    """Of rows of the books: `usd` is what those with a price cost, `unpriced` the tokens of those without one."""
+
     tokens: int
-    usd: float | None
+    usd: float
     assumed: int
     unpriced: int
 
+    @property
+    def money(self) -> float | None:
+        """None if a part of it is not known."""
+        return None if self.unpriced else self.usd
 
-# Purpose: sums by kind, and whether any row of that kind has no price.
+
+# Purpose: sums by kind, and what of it has no price.
 _TOTALS = Prepared(
-    "SELECT kind, SUM(tokens) AS tokens, SUM(usd) AS usd, SUM(assumed) AS assumed,"
-    " COALESCE(SUM(tokens) FILTER (WHERE usd IS NULL), 0) > 0 AS unpriced FROM spend WHERE at >= :since GROUP BY kind"
+    "SELECT kind, SUM(tokens) AS tokens, COALESCE(SUM(usd), 0.0) AS usd, SUM(assumed) AS assumed,"
+    " COALESCE(SUM(tokens) FILTER (WHERE usd IS NULL), 0) AS unpriced FROM spend WHERE at >= :since GROUP BY kind"
 )
+
+
+def _by_kind(connection: Connection, since: int) -> dict[str, Sums]:
+    return {row[0]: Sums(int(row[1]), *row[2:]) for row in _TOTALS.rows(connection, since=since)}
+
+
+def _all(rows: dict[str, Sums], *kinds: str) -> Sums:
+    found = [rows[kind] for kind in kinds if kind in rows]
+    return Sums(*map(sum, zip(*found, strict=True))) if found else Sums(0, 0.0, 0, 0)
+
+
+_SETTLED = ("settled", "expedited", "query")
+
+
+def settled_and_saved(connection: Connection) -> tuple[Sums, Sums]:
+    """All that the provider billed, and all that reuse saved."""
+    rows = _by_kind(connection, 0)
+    return _all(rows, *_SETTLED), _all(rows, "saved")
 
 
 def totals(connection: Connection, since: int = 0) -> Totals:
     """What was reserved, settled and saved since a time (microseconds UTC)."""
-    rows = {row[0]: _Sums(*row[1:]) for row in _TOTALS.rows(connection, since=since)}
-
-    def tokens(kind: str) -> int:
-        return int(rows[kind].tokens) if kind in rows else 0
-
-    def money(kind: str) -> float | None:
-        if kind not in rows:
-            return 0.0
-        return None if rows[kind].unpriced else float(rows[kind].usd or 0.0)
-
-    reserved, released = money("reserved"), money("released")
-    settled, expedited, queries = money("settled"), money("expedited"), money("query")
-    at_stake = None if reserved is None or released is None else max(0.0, reserved - released)
+    rows = _by_kind(connection, since)
+    reserved, released = _all(rows, "reserved"), _all(rows, "released")
+    settled, expedited, saved = _all(rows, *_SETTLED), _all(rows, "expedited"), _all(rows, "saved")
+    maybe = _all(rows, "maybe_paid")
+    unknown = reserved.unpriced or released.unpriced
     return Totals(
-        reserved_tokens=max(0, tokens("reserved") - tokens("released")),
-        settled_tokens=tokens("settled") + tokens("expedited") + tokens("query"),
-        saved_tokens=tokens("saved"),
-        reserved_usd=at_stake,
-        settled_usd=_sum(settled, expedited, queries),
-        saved_usd=money("saved"),
-        expedited_tokens=tokens("expedited"),
-        expedited_usd=expedited,
-        maybe_paid_tokens=tokens("maybe_paid"),
-        maybe_paid_usd=money("maybe_paid"),
-        assumed_tokens=sum(int(row.assumed) for row in rows.values()),
+        reserved_tokens=max(0, reserved.tokens - released.tokens),
+        settled_tokens=settled.tokens,
+        saved_tokens=saved.tokens,
+        reserved_usd=None if unknown else max(0.0, reserved.usd - released.usd),
+        settled_usd=settled.money,
+        saved_usd=saved.money,
+        expedited_tokens=expedited.tokens,
+        expedited_usd=expedited.money,
+        maybe_paid_tokens=maybe.tokens,
+        maybe_paid_usd=maybe.money,
+        assumed_tokens=_all(rows, *rows).assumed,
     )
-
-
-def _sum(*parts: float | None) -> float | None:
-    """None if a part of it is not known."""
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
 
 
 # Purpose: what was paid in a span of time, and what is at stake now, of everything or of one source.

@@ -68,7 +68,8 @@ def count_stuck(connection: Connection) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point in the history of the state, to tell later what came after it. Tokens and USD are settled or saved."""
+    """A point in the history of the state, to tell later what came after it. Tokens and USD are settled or saved: of
+    what has a price, beside the tokens that have none. (Notes of earlier versions have no dollars where these were.)"""
 
     publication_id: int
     transition_id: int
@@ -76,6 +77,8 @@ class Mark:
     saved_tokens: int
     settled_usd: float | None
     saved_usd: float | None
+    settled_unpriced: int = 0
+    saved_unpriced: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,15 +111,17 @@ _BATCHES_SINCE = text(
 
 def mark(connection: Connection) -> Mark:
     """The present."""
-    sums = ledger.totals(connection)
+    settled, saved = ledger.settled_and_saved(connection)
     publication_id, transition_id = _MARK.row(connection)
     return Mark(
         publication_id,
         transition_id,
-        sums.settled_tokens,
-        sums.saved_tokens,
-        sums.settled_usd,
-        sums.saved_usd,
+        settled.tokens,
+        saved.tokens,
+        settled.usd,
+        saved.usd,
+        settled.unpriced,
+        saved.unpriced,
     )
 
 
@@ -150,10 +155,10 @@ def work_since(connection: Connection, then: Mark) -> Work:
         batches_collected=collected.batches,
         settled_tokens=now.settled_tokens - then.settled_tokens,
         saved_tokens=now.saved_tokens - then.saved_tokens,
-        settled_usd=_less(now.settled_usd, then.settled_usd),
-        saved_usd=_less(now.saved_usd, then.saved_usd),
+        settled_usd=_less(now.settled_usd, then.settled_usd, now.settled_unpriced - then.settled_unpriced),
+        saved_usd=_less(now.saved_usd, then.saved_usd, now.saved_unpriced - then.saved_unpriced),
     )
 
 
-def _less(now: float | None, then: float | None) -> float | None:
-    return None if now is None or then is None else now - then
+def _less(now: float | None, then: float | None, unpriced: int) -> float | None:
+    return None if now is None or then is None or unpriced else now - then

@@ -187,9 +187,14 @@ class Views:
         self._lock = threading.Lock()
         self._known: tuple[str, View] | None = None
 
+    @property
+    def path(self) -> str:
+        """Where the table is: the same of every way to it."""
+        return table_path(self._uri, self._name)
+
     def newest(self) -> View:
         """The newest version. Raises `ConfigError` where there is no table of ours, `CorruptionError`."""
-        path = table_path(self._uri, self._name)
+        path = self.path
         with self._lock:
             manifest = newest_manifest(path)
             if manifest is None:

@@ -9,6 +9,7 @@ from typing import Any
 from voyage_jobs.maintenance.audit.catalog import CATALOG
 
 EXAMPLES = 5
+LOOKED_AT = ("files", "packs", "embeddings", "rows", "indexes", "jobs", "remote_files")
 MOST_SUBJECTS = 200_000
 """So many are mended in one round; what is beyond them in the next."""
 

@@ -13,7 +13,7 @@ from voyage_jobs.core import lock
 from voyage_jobs.core.clock import Clock, iso, now_us
 from voyage_jobs.core.profile import Profile
 from voyage_jobs.errors import CorruptionError, StateDamagedError
-from voyage_jobs.maintenance.audit.findings import Findings
+from voyage_jobs.maintenance.audit.findings import LOOKED_AT, Findings
 from voyage_jobs.maintenance.audit.folders import audit_folders
 from voyage_jobs.maintenance.audit.segments import audit_segments
 from voyage_jobs.maintenance.audit.state import audit_state
@@ -168,7 +168,7 @@ def report(
         "compared_by": "content" if scope.deep else "size, times and inode",
         "remote": scope.remote,
         "at_work": lock.holder(settings.paths.lock),
-        "checked": dict(found.checked),
+        "checked": dict.fromkeys(LOOKED_AT, 0) | found.checked,
         "findings": [finding.as_dict() for finding in found.all()],
         "mended": mended,
     }
