@@ -113,21 +113,20 @@ def lose_missing_segments(context: Context) -> None:
         missing = [
             segment for segment in segment_rows.all_segments(connection) if not _is_whole(context, segment)
         ]
-        held = embeddings.by_segment(connection) if missing else {}
     for segment in missing:
         if not context.rehearsal and context.segments.path(segment.name).exists():
             context.segments.set_aside(segment.name)
-    lost = [
-        segment for segment in missing if held.get(segment.id)
-    ]  # the others were lost before, and are still on record
-    if not lost:
+    if not missing:
         return
     with context.store.write() as tx:
-        for segment in lost:
-            embeddings.lose_segment(tx, segment.id, f"pack {segment.name} is missing or cut")
+        lost = {
+            segment.name: embeddings.lose_segment(tx, segment.id, f"pack {segment.name} is missing or cut")
+            for segment in missing
+        }
         versions.recount_all(tx)
-    for segment in lost:
-        context.log.error("segment.damaged", segment=segment.name, embeddings=held[segment.id])
+    for name, count in lost.items():
+        if count:
+            context.log.error("segment.damaged", segment=name, embeddings=count)
 
 
 def _is_whole(context: Context, segment: segment_rows.SegmentRow) -> bool:
