@@ -355,10 +355,17 @@ def test_a_file_in_the_place_of_the_data_folder(tmp_path):
     assert "state" not in {check.name for check in found}, "no sync makes one there"
 
 
+def test_a_state_of_a_newer_version_is_not_said_to_be_migrated(sound):
+    sql(sound, "UPDATE alembic_version SET version_num = '9999'")
+    found = checks(sound)
+    assert "a newer one wrote it" in one(found, "state").why
+    assert [check for check in found if check.name == "schema"] == []
+
+
 def test_a_state_of_an_older_version_is_told_and_not_migrated(sound):
-    sql(sound, "UPDATE alembic_version SET version_num = '0000'")
+    sql(sound, "UPDATE alembic_version SET version_num = '0001'")
     assert one(checks(sound), "schema").verdict is Verdict.NOTE
-    assert sql(sound, "SELECT version_num FROM alembic_version") == [("0000",)]
+    assert sql(sound, "SELECT version_num FROM alembic_version") == [("0001",)]
 
 
 def test_another_journal_mode(sound):

@@ -7,6 +7,7 @@ import re
 import pytest
 from older_state import as_of
 from verify_doors import found as damage
+from verify_doors import sql
 from world import World
 
 from voyage_jobs.diagnosis.blocker import Mover
@@ -86,6 +87,19 @@ def test_whatever_lies_in_the_place_of_the_state_or_its_folder_is_a_problem(worl
 
     monkeypatch.setattr(SqliteState, "read", fails)
     assert codes(status(world.settings(), world.clock)) == ["state_unreadable"]
+
+
+def test_a_state_of_a_newer_release_is_told_as_one_everywhere(world):
+    """Its tables could be read, and what they mean is not known here."""
+    world.write("a.md", "some text")
+    world.run()
+    sql(world, "UPDATE alembic_version SET version_num = '9999'")
+    (problem,) = status(world.settings(), world.clock)["problems"]
+    assert problem["code"] == "state_unreadable"
+    assert "schema 9999" in problem["message"]
+    assert "Install the newer voyage-jobs again" in problem["hint"]
+    with pytest.raises(StateError, match="schema 9999"):
+        damage(world)
 
 
 def test_a_state_of_another_schema_is_a_problem(world):

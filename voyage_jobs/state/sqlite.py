@@ -24,6 +24,7 @@ from voyage_jobs.state.engine import (
     sqlite_module,
     writing_engine,
 )
+from voyage_jobs.state.migrate import refuse_newer
 from voyage_jobs.state.store import DRIVER_ERROR, NOT_OPENED_HINT, Store, Tx, is_overflow, plain_errors
 
 _NO_EPOCH = 0  # an instance's epoch is at least 1
@@ -37,6 +38,7 @@ class SqliteState:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self._is_known = False
 
     @functools.cached_property
     def _reader(self) -> Engine:
@@ -76,9 +78,16 @@ class SqliteState:
                 _other_schema(self.place),
                 self._reader.connect() as connection,
             ):
+                self._refuse_newer(connection)
                 yield connection
         finally:
             self._reader.dispose()
+
+    def _refuse_newer(self, connection: Connection) -> None:
+        """What a newer program wrote may mean something else; looked at once."""
+        if not self._is_known:
+            refuse_newer(str(connection.execute(_REVISION).scalar_one()))
+            self._is_known = True
 
     def revision(self) -> str:
         """The schema revision of the file."""
