@@ -362,6 +362,14 @@ def test_a_state_of_a_newer_version_is_not_said_to_be_migrated(sound):
     assert [check for check in found if check.name == "schema"] == []
 
 
+def test_a_state_that_is_gone_is_bad(sound):
+    for file in sound.data_dir.glob("state.db*"):
+        file.unlink()
+    found = checks(sound)
+    assert wrong(found) == {"state"}
+    assert "is gone" in one(found, "state").why
+
+
 def test_a_state_of_an_older_version_is_told_and_not_migrated(sound):
     sql(sound, "UPDATE alembic_version SET version_num = '0001'")
     assert one(checks(sound), "schema").verdict is Verdict.NOTE

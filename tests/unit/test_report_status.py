@@ -102,6 +102,22 @@ def test_a_state_of_a_newer_release_is_told_as_one_everywhere(world):
         damage(world)
 
 
+def test_a_state_that_is_gone_is_not_told_as_a_beginning(world):
+    world.write("a.md", "some text")
+    world.run()
+    for file in world.data_dir.glob("state.db*"):
+        file.unlink()
+    report = status(world.settings(), world.clock)
+    assert codes(report) == ["state_unreadable"]
+    assert report["headline"]["level"] == "problem"
+    assert "is gone, and this data folder was worked with" in report["problems"][0]["message"]
+    assert "voyage-jobs recover" in report["problems"][0]["hint"]
+    with pytest.raises(StateError, match="is gone"):
+        damage(world)
+    world.run()
+    assert damage(world) == {}
+
+
 def test_a_state_of_another_schema_is_a_problem(world):
     world.data_dir.mkdir()
     connection = sqlite_module().connect(world.data_dir / "state.db")

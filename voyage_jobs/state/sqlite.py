@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from voyage_jobs.core import durable
+from voyage_jobs.core import durable, generation
 from voyage_jobs.core.clock import Clock, now_us
-from voyage_jobs.errors import BusyError, LockedError, NoStateError, StateError
+from voyage_jobs.errors import BusyError, LockedError, NoStateError, StateError, StateLostError
 from voyage_jobs.state.engine import (
     copy_pages,
     library_is_safe,
@@ -53,6 +53,12 @@ class SqliteState:
         try:
             found = self.place.stat()
         except FileNotFoundError:
+            if generation.read(self.place.with_name(generation.FILE)) is not None:
+                raise StateLostError(
+                    f"{self.place} is gone, and this data folder was worked with.",
+                    hint="Put it back if it was moved away; else `voyage-jobs recover`, or the next `voyage-jobs sync`"
+                    " or `voyage-jobs run`, makes it again from what is here and at the provider.",
+                ) from None
             raise NoStateError(
                 f"There is no state yet at {self.place}.",
                 hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",

@@ -16,7 +16,7 @@ from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.process_conditions import HEARTBEAT_OLD_S
 from voyage_jobs.diagnosis.snapshot import behind
-from voyage_jobs.errors import ConfigError, DiskFullError, StateError, VoyageJobsError
+from voyage_jobs.errors import ConfigError, DiskFullError, NoStateError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 from voyage_jobs.maintenance.doctor.object_storage import check_object_storage
 from voyage_jobs.segments import SegmentStore
@@ -46,17 +46,18 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
     yield _holder(settings, clock)
     yield from check_object_storage(settings, clock)
     state = open_state(settings)
-    if not state.exists():
-        yield note("state", f"there is none yet at {state.place}; the first sync or run makes it")
-        return
     try:
+        state.demand()
         yield from _state(state)
         yield from _set_back(state, settings, clock)
         yield _profile(state, settings)
         yield _segments(state, SegmentStore(settings.paths.vectors))
         yield from _table(state, door)
     except (StateError, DiskFullError) as exc:
-        yield told("state", exc)
+        if type(exc) is NoStateError:
+            yield note("state", f"there is none yet at {state.place}; the first sync or run makes it")
+        else:
+            yield told("state", exc)
 
 
 def _folder(settings: Settings) -> Check:
