@@ -18,7 +18,7 @@ from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.core import lock
-from voyage_jobs.errors import DiskFullError
+from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.maintenance.doctor.check import Verdict, bad, exit_code, good, note
 from voyage_jobs.maintenance.doctor.examine import examine
 from voyage_jobs.readers.registry import GROUP
@@ -343,6 +343,23 @@ def test_a_disk_that_fails_to_read_the_state_is_a_bad_check(sound, monkeypatch):
 
     monkeypatch.setattr(SqliteState, "read", fails)
     assert one(checks(sound), "state").why == "SQLite cannot read it."
+
+
+@pytest.mark.parametrize("name", ["state.db", "lock", "spool", "vectors"])
+def test_what_lies_in_the_data_folder_and_cannot_be_used_is_named(sound, monkeypatch, name):
+    """`sync` would end at it."""
+    refused, allowed = sound.data_dir / name, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != refused and allowed(path, mode))
+    assert one(checks(sound), "data_dir").why == f"{refused} cannot be read and written by this user"
+
+
+def test_a_link_in_the_data_folder_that_leads_nowhere(sound):
+    vectors = sound.data_dir / "vectors"
+    vectors.rename(sound.root / "mounted")
+    vectors.symlink_to(sound.root / "not-mounted")
+    assert one(checks(sound), "data_dir").why == f"{vectors} is a link that leads nowhere"
+    with pytest.raises(ConfigError, match="a link that leads nowhere"):
+        sound.run()
 
 
 def test_a_file_in_the_place_of_the_data_folder(tmp_path):

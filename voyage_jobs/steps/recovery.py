@@ -6,6 +6,7 @@ Nothing here needs the provider: batches say by their state what is to be done, 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from voyage_jobs.core import private
 from voyage_jobs.core.clock import US, iso, now_us
@@ -60,7 +61,7 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     paths = context.settings.paths
     for folder in filter(None, (paths.spool, paths.vectors, paths.own_table)):
         with no_room_is_one_error(str(folder)):
-            private.make_folder(folder)
+            _make(folder)
     take_up_profile(context)
     take_up_rules(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
@@ -90,6 +91,16 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     own_table(context, take_over=take_over)
     _table(context)
     note_rows(context)
+
+
+def _make(folder: Path) -> None:
+    try:
+        private.make_folder(folder)
+    except FileExistsError as exc:
+        raise ConfigError(
+            f"{folder} is no folder, or a link that leads nowhere.",
+            hint="Mount what it leads to; or move it aside, and what it held is made again (vectors are paid again).",
+        ) from exc
 
 
 def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:

@@ -74,12 +74,15 @@ def _folder(settings: Settings) -> Check:
             "Set data_dir to a local disk; sources may stay on the network.",
             exit_code=2,
         )
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return bad(
-            "data_dir",
-            f"{folder} cannot be read and written by this user",
-            "Check its owner and permissions.",
-        )
+    for path in (folder, *(folder / name for name in settings.paths.ours)):
+        if path.is_symlink() and not path.exists():
+            return bad("data_dir", f"{path} is a link that leads nowhere", "Mount what it leads to.")
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+            return bad(
+                "data_dir",
+                f"{path} cannot be read and written by this user",
+                "Check its owner and permissions.",
+            )
     if stat.S_IMODE(folder.stat().st_mode) & private.OTHERS:
         return _open_folder(folder)
     return good("data_dir", f"{folder} on {kind or 'an unknown file system'}")
