@@ -63,6 +63,10 @@ class NoStateError(StateError):
     exit_code = 2
 
 
+class StateLostError(NoStateError):
+    """The state database of a data folder that was worked with is not there any more."""
+
+
 class StateDamagedError(StateError):
     """The state database is damaged, or is none."""
 

@@ -93,6 +93,13 @@ def test_with_json_an_error_is_json_on_standard_error(run):
     assert json.loads(result.stderr)["error"]["code"] == "unexpected"
 
 
+def test_what_this_user_may_not_use_is_told_without_a_traceback_to_look_for(run):
+    error = PermissionError(13, "Permission denied", "/data/vectors/a.arrow")
+    first, second = run("status", command=failing(error)).stderr.splitlines()
+    assert first == "error: /data/vectors/a.arrow cannot be used by this user."
+    assert "permissions" in second
+
+
 def test_a_wrong_command_line_is_told_as_any_other_error(run):
     first, second = run("status", "--wach").stderr.splitlines()
     assert first.startswith("error: No such option '--wach'.")

@@ -29,6 +29,10 @@ def test_before_the_first_run_there_is_nothing_to_verify(world):
     (world.data_dir / "state.db").rename(world.root / "aside.db")
     result = verify(world)
     assert result.exit_code == 2
+    assert "state.db is gone" in result.stderr
+    (world.data_dir / "generation").unlink()
+    result = verify(world)
+    assert result.exit_code == 2
     assert "There is no state yet" in result.stderr
 
 

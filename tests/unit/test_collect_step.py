@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -21,6 +22,7 @@ from step_doors import (
 )
 from world import World, is_quiet
 
+from voyage_jobs.core import crash
 from voyage_jobs.core.retry import POLICIES
 from voyage_jobs.core.states import Batch
 from voyage_jobs.state import batches, provider_files
@@ -183,7 +185,7 @@ def give(context, batch, *, output=(), error=()):
         for kind, lines in (("output", output), ("error", error)):
             data = b"".join(each + b"\n" for each in lines)
             context.result_path(batch.ref, kind).write_bytes(data)
-            provider_files.note_download(tx, batch.id, kind, len(data), "")
+            provider_files.note_download(tx, batch.id, kind, len(data), hashlib.sha256(data).hexdigest())
         batches.note(tx, batch.id, output_file_id="file-o", error_file_id="file-e")
 
 
@@ -313,6 +315,27 @@ def test_a_body_that_is_cut_is_taken_up_again(tmp_path, options):
     world = world_of(tmp_path, faults, options=options)
     world.run()
     assert world.sim.faults.fired["body_cut"] == 2
+    assert len(shown(world)) == 5
+    assert not world.ledger.billed_more_than_once()
+
+
+def test_a_result_file_whose_bytes_change_on_the_disk_is_fetched_again(tmp_path):
+    """Of its size, so that only its hash tells: a line would be paid again, or a wrong vector shown."""
+    world = world_of(tmp_path)
+
+    def dies(point):
+        if point == "download.committed":
+            raise InterruptedError
+
+    crash.arm(dies)
+    with pytest.raises(InterruptedError), world.worker() as context:
+        settle(world, context)
+    crash.arm(None)
+    (file,) = (world.data_dir / "spool").glob("*output*")
+    written = file.read_bytes()
+    file.write_bytes(written[:300] + b"0000" + written[304:-900] + bytes(600) + written[-300:])
+    world.run()
+    assert world.sim.calls["file_content"] == 2
     assert len(shown(world)) == 5
     assert not world.ledger.billed_more_than_once()
 

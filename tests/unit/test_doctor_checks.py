@@ -18,7 +18,7 @@ from voyage_jobs.config.key import KeySource
 from voyage_jobs.config.page_token import PageToken
 from voyage_jobs.config.secret import SecretSource
 from voyage_jobs.core import lock
-from voyage_jobs.errors import DiskFullError
+from voyage_jobs.errors import ConfigError, DiskFullError
 from voyage_jobs.maintenance.doctor.check import Verdict, bad, exit_code, good, note
 from voyage_jobs.maintenance.doctor.examine import examine
 from voyage_jobs.readers.registry import GROUP
@@ -345,6 +345,23 @@ def test_a_disk_that_fails_to_read_the_state_is_a_bad_check(sound, monkeypatch):
     assert one(checks(sound), "state").why == "SQLite cannot read it."
 
 
+@pytest.mark.parametrize("name", ["state.db", "lock", "spool", "vectors"])
+def test_what_lies_in_the_data_folder_and_cannot_be_used_is_named(sound, monkeypatch, name):
+    """`sync` would end at it."""
+    refused, allowed = sound.data_dir / name, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != refused and allowed(path, mode))
+    assert one(checks(sound), "data_dir").why == f"{refused} cannot be read and written by this user"
+
+
+def test_a_link_in_the_data_folder_that_leads_nowhere(sound):
+    vectors = sound.data_dir / "vectors"
+    vectors.rename(sound.root / "mounted")
+    vectors.symlink_to(sound.root / "not-mounted")
+    assert one(checks(sound), "data_dir").why == f"{vectors} is a link that leads nowhere"
+    with pytest.raises(ConfigError, match="a link that leads nowhere"):
+        sound.run()
+
+
 def test_a_file_in_the_place_of_the_data_folder(tmp_path):
     world = World(tmp_path)
     world.data_dir.write_text("not a folder")
@@ -355,10 +372,25 @@ def test_a_file_in_the_place_of_the_data_folder(tmp_path):
     assert "state" not in {check.name for check in found}, "no sync makes one there"
 
 
+def test_a_state_of_a_newer_version_is_not_said_to_be_migrated(sound):
+    sql(sound, "UPDATE alembic_version SET version_num = '9999'")
+    found = checks(sound)
+    assert "a newer one wrote it" in one(found, "state").why
+    assert [check for check in found if check.name == "schema"] == []
+
+
+def test_a_state_that_is_gone_is_bad(sound):
+    for file in sound.data_dir.glob("state.db*"):
+        file.unlink()
+    found = checks(sound)
+    assert wrong(found) == {"state"}
+    assert "is gone" in one(found, "state").why
+
+
 def test_a_state_of_an_older_version_is_told_and_not_migrated(sound):
-    sql(sound, "UPDATE alembic_version SET version_num = '0000'")
+    sql(sound, "UPDATE alembic_version SET version_num = '0001'")
     assert one(checks(sound), "schema").verdict is Verdict.NOTE
-    assert sql(sound, "SELECT version_num FROM alembic_version") == [("0000",)]
+    assert sql(sound, "SELECT version_num FROM alembic_version") == [("0001",)]
 
 
 def test_another_journal_mode(sound):

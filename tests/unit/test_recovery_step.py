@@ -20,6 +20,7 @@ from step_doors import (
     tripped,
     turns,
 )
+from verify_doors import found
 from world import World
 
 from voyage_jobs.core.clock import US
@@ -285,6 +286,26 @@ def test_vectors_that_a_new_state_took_in_and_lost_again_are_counted_before_they
         assert query(context, tokens) == before
         settle(filled, context)
         assert newest(context).tokens_estimated >= newest(context).tokens_settled > 0
+
+
+@pytest.mark.parametrize("damage", ["away", "cut"])
+def test_a_pack_that_comes_back_is_taken_in_and_not_paid_again(filled, damage):
+    """Its disk was not mounted at one start; or a good copy was put in the place of a damaged one."""
+    kept = filled.data_dir.with_name("kept")
+    vectors = filled.data_dir / "vectors"
+    shutil.copytree(vectors, kept)
+    for pack in vectors.rglob("*.arrow"):
+        pack.unlink() if damage == "away" else os.truncate(pack, 100)
+    with filled.worker() as context:
+        assert embeddings_by_state(context) == {"wanted": 6}
+    shutil.copytree(kept, vectors, dirs_exist_ok=True)
+    assert found(filled) == {"pack_unknown": 1}
+    with filled.worker() as context:
+        assert embeddings_by_state(context) == {"held": 6}
+    spent = filled.ledger.export()
+    filled.run()
+    assert filled.ledger.export() == spent
+    assert found(filled) == {}
 
 
 def test_half_a_pack_is_swept(filled):

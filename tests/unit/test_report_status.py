@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from older_state import as_of
 from verify_doors import found as damage
+from verify_doors import sql
 from world import World
 
 from voyage_jobs.diagnosis.blocker import Mover
@@ -99,6 +100,35 @@ def test_whatever_lies_in_the_place_of_the_state_or_its_folder_is_a_problem(worl
 
     monkeypatch.setattr(SqliteState, "read", fails)
     assert codes(status(world.settings(), world.clock)) == ["state_unreadable"]
+
+
+def test_a_state_of_a_newer_release_is_told_as_one_everywhere(world):
+    """Its tables could be read, and what they mean is not known here."""
+    world.write("a.md", "some text")
+    world.run()
+    sql(world, "UPDATE alembic_version SET version_num = '9999'")
+    (problem,) = status(world.settings(), world.clock)["problems"]
+    assert problem["code"] == "state_unreadable"
+    assert "schema 9999" in problem["message"]
+    assert "Install the newer voyage-jobs again" in problem["hint"]
+    with pytest.raises(StateError, match="schema 9999"):
+        damage(world)
+
+
+def test_a_state_that_is_gone_is_not_told_as_a_beginning(world):
+    world.write("a.md", "some text")
+    world.run()
+    for file in world.data_dir.glob("state.db*"):
+        file.unlink()
+    report = status(world.settings(), world.clock)
+    assert codes(report) == ["state_unreadable"]
+    assert report["headline"]["level"] == "problem"
+    assert "is gone, and this data folder was worked with" in report["problems"][0]["message"]
+    assert "voyage-jobs recover" in report["problems"][0]["hint"]
+    with pytest.raises(StateError, match="is gone"):
+        damage(world)
+    world.run()
+    assert damage(world) == {}
 
 
 def test_a_state_of_another_schema_is_a_problem(world):

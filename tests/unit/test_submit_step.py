@@ -94,6 +94,18 @@ def test_an_input_file_that_is_not_found_yet_is_waited_for(tmp_path):
     assert published_once(world)
 
 
+def test_an_input_file_whose_bytes_change_on_the_disk_is_written_again(tmp_path):
+    """Of its size, so that only its hash tells: the vector of another text would be shown."""
+    world = world_of(tmp_path, None)
+    with world.worker() as context:
+        batch = until(world, context, Batch.SPOOLED)
+        file = context.input_path(batch.ref)
+        file.write_bytes(file.read_bytes().replace(b"About", b"About".swapcase()))
+        settle(world, context)
+    (text,) = shown(world)["0.md"]
+    assert world.ledger.times_billed(text) == 1
+
+
 def test_an_input_file_that_stays_lost_is_uploaded_once_more(tmp_path):
     world = world_of(tmp_path, {"input_file_not_found": {"times": NOT_FOUND_TRIES}})
     with world.worker() as context:

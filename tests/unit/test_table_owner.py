@@ -140,6 +140,18 @@ def test_rows_of_the_other_stay_until_they_are_taken_out_on_purpose(one, two):
     assert found(two).keys() == {"rows_unknown"}
 
 
+def test_rows_of_a_state_that_was_lost_are_no_sign_of_another_program(one):
+    (one.docs / "readme.md").unlink()
+    for file in one.data_dir.glob("state.db*"):
+        file.unlink()
+    with one.worker():
+        pass  # as `recover` does, and a start that is ended before it publishes
+    assert "table_rows" not in problems(one)
+    one.write("new.md", prose("new", 1))
+    one.run()
+    assert "the state was lost, or older" in problems(one)["table_rows"]["message"]
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_a_death_on_the_way_to_take_over_is_harmless(one, two, monkeypatch, before):
     mark = LanceDoor.mark

@@ -49,6 +49,10 @@ def run_command(call: Callable[[], object], frame: Frame) -> int:
         return exc.exit_code
     except click.exceptions.Exit:
         raise
+    except PermissionError as exc:
+        hint = "Check the owner and the permissions of it, and of the folders above it."
+        _say(frame, "not_permitted", f"{exc.filename or exc} cannot be used by this user.", hint, exc)
+        return ExitCode.UNEXPECTED
     except Exception as exc:  # noqa: BLE001 - the last stop: everything else is told and becomes code 1
         hint = None if frame.verbose else "Run it again as `voyage-jobs -v ...` to see where."
         _say(frame, "unexpected", f"unexpected: {type(exc).__name__}: {exc}", hint, exc)

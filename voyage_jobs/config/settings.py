@@ -41,6 +41,7 @@ from voyage_jobs.config.sections import (
 )
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.config.values import Folder
+from voyage_jobs.core import generation
 from voyage_jobs.state.door import FILES
 from voyage_jobs.vendors.registry import VENDORS, by_type
 
@@ -60,7 +61,7 @@ class Paths:
     @property
     def generation(self) -> Path:
         """Which state works here, and how often it was started."""
-        return self.data_dir / "generation"
+        return self.data_dir / generation.FILE
 
     @property
     def spool(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,16 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError as exc:  # a name that is too long, a folder that is closed to this user
         raise ConfigError(f"{path}: {exc.strerror}.", hint="Give another name.") from exc
+
+
+def is_as_written(path: Path, size: int | None, sha256: str | None) -> bool:
+    """Whether a file is there and has the bytes that are on record: what a disk did to it shows in its hash alone."""
+    try:
+        with open(path, "rb") as file:
+            same_size = os.fstat(file.fileno()).st_size == size
+            return same_size and hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from voyage_jobs.core import durable
 from voyage_jobs.core.bounds import MOST
 
+FILE = "generation"
 _MOST_BYTES = 200
 
 

@@ -103,9 +103,14 @@ def _table_rows(facts: Facts, say: Say) -> Blockers:
     if facts.behind is not None:
         return  # the table is newer than what the state knows of it
     if rows is not None and rows.differ and not rows.of_another and facts.build is None:
+        why = (
+            "another program has changed it"
+            if facts.set_back is None
+            else "the state was lost, or older, and does not know all that it shows"
+        )
         yield say(
             f"The table {facts.table_name} has {counted(rows.found, 'row')}, and {rows.expected:,} are published:"
-            " another program has changed it",
+            f" {why}",
             "`voyage-jobs verify` names the rows, `voyage-jobs verify --repair` mends them at no cost.",
             numbers={"found": rows.found, "expected": rows.expected or 0},
         )

@@ -10,6 +10,7 @@ from voyage_jobs.state.setback import SetBack
 _WHAT = {
     setback.LOST: "state.db was lost and made again",
     setback.REPLACED: "state.db is not the one that worked here before",
+    setback.SEGMENTS: "Vectors lay here that state.db did not know",
     setback.JOBS: "state.db is older than its jobs at {provider}",
     setback.RESTORED: "The data folder was restored from a backup",
 }

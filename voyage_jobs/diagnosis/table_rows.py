@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableRows:
-    """What the table shows. `expected` is None while a publication is being made or is in doubt.
+    """What the table shows. `expected` is None before the first publication, and while one is made or in doubt.
 
     `of_another`: it carries the id of another state.
     """

@@ -24,7 +24,7 @@ from typing import Any
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core import durable, private
 from voyage_jobs.core.clock import Clock, iso, now_us
-from voyage_jobs.errors import ConfigError, NoStateError
+from voyage_jobs.errors import ConfigError
 from voyage_jobs.segments import SegmentStore
 from voyage_jobs.state import audit, meta, segment_rows
 from voyage_jobs.state.door import FILE, At, open_state
@@ -70,8 +70,7 @@ def backup(
     folder = Path(os.path.abspath(folder))
     _demand_new(folder)
     state = open_state(settings)
-    if not state.exists():
-        raise NoStateError(f"There is no state yet at {state.place}.", hint="There is nothing to back up.")
+    state.demand()
     part = folder.with_name(f"{folder.name}.part-{clock.token()}")
     report = BackupReport(folder)
     with durable.no_room_is_one_error(str(folder)):

@@ -13,7 +13,7 @@ from voyage_jobs.diagnosis.blocker import Blocker, Mover, shown
 from voyage_jobs.diagnosis.causes import blockers
 from voyage_jobs.diagnosis.rooms import Room
 from voyage_jobs.diagnosis.snapshot import Facts, gather
-from voyage_jobs.errors import DiskFullError, StateError
+from voyage_jobs.errors import DiskFullError, StateError, StateLostError
 from voyage_jobs.report import fresh, headline, outlook
 from voyage_jobs.report.batches import batch_as_dict
 from voyage_jobs.sources import names
@@ -44,7 +44,8 @@ def examine(settings: Settings, clock: Clock) -> tuple[Report, list[Blocker], Fa
     try:
         facts = gather(settings, clock)
     except (StateError, DiskFullError) as exc:
-        code = "state_unreadable" if open_state(settings).exists() else "no_state"
+        lost = isinstance(exc, StateLostError) and lock.holder(settings.paths.lock) is None
+        code = "state_unreadable" if lost or open_state(settings).exists() else "no_state"
         hint = exc.hint or "`voyage-jobs doctor` looks for the cause."
         found = [Blocker(code=code, text=exc.message, next=hint, moved_by=Mover.OPERATOR)]
         return _without_state(settings, clock, found), found, None

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
+    delete,
     exists,
     func,
     or_,
@@ -43,6 +44,7 @@ from voyage_jobs.state.schema import (
     embeddings,
     is_in,
     lines,
+    segments,
     texts,
     versions,
 )
@@ -334,13 +336,6 @@ def want(tx: Tx, ids: Iterable[int]) -> None:
     moves.move_each(tx, embeddings, _THIS, origins, Embedding.WANTED, ("of_id",), rows, **fresh)
 
 
-def by_segment(connection: Connection) -> dict[int, int]:
-    """Pack -> how many embeddings it holds. Looks at all embeddings."""
-    held = select(embeddings.c.pack_id, func.count()).where(is_in(embeddings, Embedding.HELD))
-    rows = connection.execute(held.group_by(embeddings.c.pack_id))
-    return {pack_id: int(count) for pack_id, count in rows}
-
-
 SUM_OF_CHUNKS = (
     "COALESCE((SELECT SUM(slot_tokens) FROM (SELECT MIN(c.tokens) AS slot_tokens FROM chunks c"
     " WHERE c.embedding_id = embeddings.id GROUP BY c.slot) AS each_slot), 1)"
@@ -365,7 +360,9 @@ def unhold(tx: Tx, where: ColumnElement[bool]) -> int:
 
 
 def lose_segment(tx: Tx, pack_id: int, cause: str) -> int:
-    """Everything a damaged segment held is wanted again."""
+    """Everything a damaged segment held is wanted again. It leaves the record: if it comes back, it is taken in."""
     lost = unhold(tx, embeddings.c.pack_id == pack_id)
-    moves.record(tx, "embedding", 0, Embedding.HELD, Embedding.WANTED, f"{lost}: {cause}")
+    tx.connection.execute(delete(segments).where(segments.c.id == pack_id))
+    if lost:
+        moves.record(tx, "embedding", 0, Embedding.HELD, Embedding.WANTED, f"{lost}: {cause}")
     return lost

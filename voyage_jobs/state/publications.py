@@ -61,17 +61,18 @@ def newest(connection: Connection) -> int | None:
     return connection.execute(select(func.max(publications.c.id))).scalar()
 
 
-# Purpose: the rows of what is published; none where the table may show something else at this moment.
+# Purpose: the rows of what is published; none where the table may show something else at this moment, or where this
+# state has not published yet (it is new: what lies there is of the one before, or of who had the table before).
 _SETTLED = text(
     "SELECT COALESCE(SUM(published_chunks), 0) FROM sources HAVING COALESCE(SUM(doubtful), 0) = 0"
     " AND NOT EXISTS (SELECT 1 FROM versions w WHERE w.state IN ('waiting', 'ready') AND w.publication_id IS NOT NULL)"
-    " AND NOT EXISTS (SELECT 1 FROM publications p WHERE p.id = (SELECT MAX(id) FROM publications)"
-    "  AND p.done_at IS NULL)"
+    " AND EXISTS (SELECT 1 FROM publications p WHERE p.id = (SELECT MAX(id) FROM publications)"
+    "  AND p.done_at IS NOT NULL)"
 )
 
 
 def settled_rows(connection: Connection) -> int | None:
-    """How many rows the table must have; None while a publication is being made or is in doubt."""
+    """How many rows the table must have; None before the first publication, and while one is made or in doubt."""
     found = connection.execute(_SETTLED).scalar()
     return None if found is None else int(found)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from voyage_jobs.core import durable
+from voyage_jobs.core import durable, generation
 from voyage_jobs.core.clock import Clock, now_us
-from voyage_jobs.errors import BusyError, LockedError, NoStateError, StateError
+from voyage_jobs.errors import BusyError, LockedError, NoStateError, StateError, StateLostError
 from voyage_jobs.state.engine import (
     copy_pages,
     library_is_safe,
@@ -24,6 +24,7 @@ from voyage_jobs.state.engine import (
     sqlite_module,
     writing_engine,
 )
+from voyage_jobs.state.migrate import refuse_newer
 from voyage_jobs.state.store import DRIVER_ERROR, NOT_OPENED_HINT, Store, Tx, is_overflow, plain_errors
 
 _NO_EPOCH = 0  # an instance's epoch is at least 1
@@ -37,6 +38,7 @@ class SqliteState:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self._is_known = False
 
     @functools.cached_property
     def _reader(self) -> Engine:
@@ -51,6 +53,12 @@ class SqliteState:
         try:
             found = self.place.stat()
         except FileNotFoundError:
+            if generation.read(self.place.with_name(generation.FILE)) is not None:
+                raise StateLostError(
+                    f"{self.place} is gone, and this data folder was worked with.",
+                    hint="Put it back if it was moved away; else `voyage-jobs recover`, or the next `voyage-jobs sync`"
+                    " or `voyage-jobs run`, makes it again from what is here and at the provider.",
+                ) from None
             raise NoStateError(
                 f"There is no state yet at {self.place}.",
                 hint="Run `voyage-jobs sync` or `voyage-jobs run` first.",
@@ -76,9 +84,16 @@ class SqliteState:
                 _other_schema(self.place),
                 self._reader.connect() as connection,
             ):
+                self._refuse_newer(connection)
                 yield connection
         finally:
             self._reader.dispose()
+
+    def _refuse_newer(self, connection: Connection) -> None:
+        """What a newer program wrote may mean something else; looked at once."""
+        if not self._is_known:
+            refuse_newer(str(connection.execute(_REVISION).scalar_one()))
+            self._is_known = True
 
     def revision(self) -> str:
         """The schema revision of the file."""

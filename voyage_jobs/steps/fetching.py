@@ -12,7 +12,7 @@ from enum import Enum
 from voyage_jobs.core import retry
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
-from voyage_jobs.core.durable import remove
+from voyage_jobs.core.durable import is_as_written, remove
 from voyage_jobs.core.states import Batch
 from voyage_jobs.errors import RefusedError, VendorError
 from voyage_jobs.state import batches, provider_files, segment_rows
@@ -108,10 +108,7 @@ def _is_here(context: Context, batch: BatchRow, kind: str, have: dict[str, tuple
         return False
     if have[kind][1] == provider_files.GONE:
         return True
-    try:
-        return context.result_path(batch.ref, kind).stat().st_size == have[kind][0]
-    except FileNotFoundError:
-        return False
+    return is_as_written(context.result_path(batch.ref, kind), *have[kind])
 
 
 def _download(context: Context, batch: BatchRow, kind: str, file_id: str) -> bool:

@@ -127,11 +127,11 @@ def _flip(context: Context, chosen: Sequence[ReadyVersion]) -> bool:
 def lose_segment(context: Context, name: str, error: CorruptionError) -> None:
     """A segment is damaged or missing: set it aside and have its vectors fetched again."""
     with context.store.read() as connection:
-        (segment,) = (segment for segment in segment_rows.all_segments(connection) if segment.name == name)
+        known = [segment for segment in segment_rows.all_segments(connection) if segment.name == name]
     if context.segments.path(name).exists():
         context.segments.set_aside(name)
     with context.store.write() as tx:
-        lost = embeddings.lose_segment(tx, segment.id, f"pack {name} is damaged")
+        lost = sum(embeddings.lose_segment(tx, each.id, f"pack {name} is damaged") for each in known)
         versions.recount_all(tx)
     context.log.error("segment.damaged", segment=name, embeddings=lost, error=error.message)
 

@@ -6,6 +6,7 @@ Nothing here needs the provider: batches say by their state what is to be done, 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from voyage_jobs.core import private
 from voyage_jobs.core.clock import US, iso, now_us
@@ -60,7 +61,7 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     paths = context.settings.paths
     for folder in filter(None, (paths.spool, paths.vectors, paths.own_table)):
         with no_room_is_one_error(str(folder)):
-            private.make_folder(folder)
+            _make(folder)
     take_up_profile(context)
     take_up_rules(context)
     wanted = [(source.name, encoded(source.path)) for source in context.settings.sources]
@@ -92,6 +93,16 @@ def _recover(context: Context, mode: str, *, take_over: bool) -> None:
     note_rows(context)
 
 
+def _make(folder: Path) -> None:
+    try:
+        private.make_folder(folder)
+    except FileExistsError as exc:
+        raise ConfigError(
+            f"{folder} is no folder, or a link that leads nowhere.",
+            hint="Mount what it leads to; or move it aside, and what it held is made again (vectors are paid again).",
+        ) from exc
+
+
 def _note_a_death(tx: Tx, dead: Here | None, mode: str) -> None:
     """Whoever worked here before did not take leave: killed, crashed, or the power was lost."""
     if mode != "act":
@@ -113,21 +124,20 @@ def lose_missing_segments(context: Context) -> None:
         missing = [
             segment for segment in segment_rows.all_segments(connection) if not _is_whole(context, segment)
         ]
-        held = embeddings.by_segment(connection) if missing else {}
     for segment in missing:
         if not context.rehearsal and context.segments.path(segment.name).exists():
             context.segments.set_aside(segment.name)
-    lost = [
-        segment for segment in missing if held.get(segment.id)
-    ]  # the others were lost before, and are still on record
-    if not lost:
+    if not missing:
         return
     with context.store.write() as tx:
-        for segment in lost:
-            embeddings.lose_segment(tx, segment.id, f"pack {segment.name} is missing or cut")
+        lost = {
+            segment.name: embeddings.lose_segment(tx, segment.id, f"pack {segment.name} is missing or cut")
+            for segment in missing
+        }
         versions.recount_all(tx)
-    for segment in lost:
-        context.log.error("segment.damaged", segment=segment.name, embeddings=held[segment.id])
+    for name, count in lost.items():
+        if count:
+            context.log.error("segment.damaged", segment=name, embeddings=count)
 
 
 def _is_whole(context: Context, segment: segment_rows.SegmentRow) -> bool:

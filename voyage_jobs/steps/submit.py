@@ -17,6 +17,7 @@ import orjson
 from voyage_jobs.core import retry
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
+from voyage_jobs.core.durable import is_as_written
 from voyage_jobs.core.observe import about
 from voyage_jobs.core.states import BEFORE_THE_JOB, Attempt, Batch
 from voyage_jobs.diagnosis.blocker import SUBMIT
@@ -231,10 +232,7 @@ def _refused_to_send(context: Context, tx: Tx, batch: BatchRow, error: RefusedEr
 
 
 def _file_is_whole(context: Context, batch: BatchRow) -> bool:
-    try:
-        return context.input_path(batch.ref).stat().st_size == batch.spool_bytes
-    except FileNotFoundError:
-        return False
+    return is_as_written(context.input_path(batch.ref), batch.spool_bytes, batch.spool_sha256)
 
 
 def _write_again(context: Context, batch: BatchRow) -> bool:

@@ -25,7 +25,7 @@ from voyage_jobs.config.provider import vendor_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, now_us
 from voyage_jobs.core.crash import crash_point
-from voyage_jobs.core.durable import remove
+from voyage_jobs.core.durable import is_as_written, remove
 from voyage_jobs.core.states import Attempt, Batch, Mode
 from voyage_jobs.core.tokens import estimate_tokens
 from voyage_jobs.errors import (
@@ -212,11 +212,7 @@ def has_answer(context: Context, batch: BatchRow) -> bool:
     """Whether the answer of an ended batch is on disk as it was written."""
     with context.store.read() as connection:
         noted = provider_files.downloaded(connection, batch.id).get(RESULT)
-    try:
-        found = _result(context, batch).read_bytes()
-    except FileNotFoundError:
-        return False
-    return (len(found), hashlib.sha256(found).hexdigest()) == noted
+    return noted is not None and is_as_written(_result(context, batch), *noted)
 
 
 def lose_answer(context: Context, batch: BatchRow) -> None:

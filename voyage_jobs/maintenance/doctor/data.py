@@ -16,7 +16,7 @@ from voyage_jobs.core.clock import US, Clock, now_us
 from voyage_jobs.diagnosis import rebuild_words, set_back_words
 from voyage_jobs.diagnosis.process_conditions import HEARTBEAT_OLD_S
 from voyage_jobs.diagnosis.snapshot import behind
-from voyage_jobs.errors import ConfigError, DiskFullError, StateError, VoyageJobsError
+from voyage_jobs.errors import ConfigError, DiskFullError, NoStateError, StateError, VoyageJobsError
 from voyage_jobs.maintenance.doctor.check import Check, bad, good, note, told
 from voyage_jobs.maintenance.doctor.object_storage import check_object_storage
 from voyage_jobs.segments import SegmentStore
@@ -46,17 +46,18 @@ def check_data(settings: Settings, clock: Clock, door: TableDoor) -> Iterator[Ch
     yield _holder(settings, clock)
     yield from check_object_storage(settings, clock)
     state = open_state(settings)
-    if not state.exists():
-        yield note("state", f"there is none yet at {state.place}; the first sync or run makes it")
-        return
     try:
+        state.demand()
         yield from _state(state)
         yield from _set_back(state, settings, clock)
         yield _profile(state, settings)
         yield _segments(state, SegmentStore(settings.paths.vectors))
         yield from _table(state, door)
     except (StateError, DiskFullError) as exc:
-        yield told("state", exc)
+        if type(exc) is NoStateError:
+            yield note("state", f"there is none yet at {state.place}; the first sync or run makes it")
+        else:
+            yield told("state", exc)
 
 
 def _folder(settings: Settings) -> Check:
@@ -73,12 +74,15 @@ def _folder(settings: Settings) -> Check:
             "Set data_dir to a local disk; sources may stay on the network.",
             exit_code=2,
         )
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return bad(
-            "data_dir",
-            f"{folder} cannot be read and written by this user",
-            "Check its owner and permissions.",
-        )
+    for path in (folder, *(folder / name for name in settings.paths.ours)):
+        if path.is_symlink() and not path.exists():
+            return bad("data_dir", f"{path} is a link that leads nowhere", "Mount what it leads to.")
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+            return bad(
+                "data_dir",
+                f"{path} cannot be read and written by this user",
+                "Check its owner and permissions.",
+            )
     if stat.S_IMODE(folder.stat().st_mode) & private.OTHERS:
         return _open_folder(folder)
     return good("data_dir", f"{folder} on {kind or 'an unknown file system'}")
