@@ -93,8 +93,8 @@ def test_a_file_that_only_new_rules_take_waits_for_its_scan_and_no_price_is_told
 
 def test_before_the_first_run_there_is_nothing_to_hurry(tmp_path, monkeypatch):
     run = Commands(tmp_path, monkeypatch)
-    for file in run.world.data_dir.glob("state.db*"):
-        file.unlink()
+    for file in (*run.world.data_dir.glob("state.db*"), run.world.data_dir / "generation"):
+        file.unlink(missing_ok=True)
     assert "no state yet" in run("expedite", "a.md", "--yes", code=2).stderr
 
 

@@ -217,4 +217,4 @@ def test_what_a_sync_has_published_is_indexed_before_it_ends(tmp_path, monkeypat
         run.world.write(f"{name}.md", f"two {name}")
     assert sync(run.world).ending is Ending.DONE
     assert indexed(run) == {"text_idx": 3, "title_words_idx": 3, "path_words_idx": 3}
-    assert ", 3 indexes," in run.text("verify")
+    assert ", 3 indexes." in run.text("verify")
