@@ -860,6 +860,22 @@ def die_at(passage: int) -> None:
     crash.arm(dies)
 
 
+def test_a_file_that_is_again_what_it_was_before_a_reading_that_broke_off_loses_its_new_rows(
+    shop: Shop,
+) -> None:
+    """Seen: the row that was found meanwhile stayed in the table for good."""
+    shop.write("catalog.csv", csv(row(1)))
+    shop.run()
+    shop.write("catalog.csv", csv(row(1), row(2)))
+    die_at(1)
+    with pytest.raises(KeyboardInterrupt):
+        shop.run()
+    shop.clock.advance(100.0)
+    shop.write("catalog.csv", csv(row(1)))
+    shop.run()
+    assert list(shop.texts()) == ["catalog.csv#SKU1"]
+
+
 @pytest.mark.parametrize("passage", [1, 2, 3])
 def test_losses_are_recorded_in_pages_and_a_death_between_them_loses_nothing(
     tmp_path: Path, monkeypatch, passage: int

@@ -214,7 +214,7 @@ class RecordFiles:
                 reached=self._line_end(was, ends_with_line(stat.name, opened.file)),
             )
             same = was.content_hash == now.content_hash and was.made_by == now.made_by
-            if same and was.reason is None and not self._is_due(was):
+            if same and was.reason is None and not self._is_due(was) and self._has_no_other_rows(was):
                 self.done.append(now)
                 return was.records
             look = self._look(now, was)
@@ -231,6 +231,11 @@ class RecordFiles:
             return 0
         self._end(look)
         return look.unchanged
+
+    def _has_no_other_rows(self, was: RecordFile) -> bool:
+        """Whether nothing is on record of a reading that broke off: the file may have become what it was before it."""
+        with self._context.store.read() as connection:
+            return len(record_files.present(connection, was.id)) == was.records
 
     def _line_end(self, was: RecordFile, there: bool) -> str | None:
         """What to note of the line end behind the last row. That it went is kept until it is back, or confirmed: a file
