@@ -77,23 +77,24 @@ def test_many_hints_are_one_scan(worker):
     assert worker.begun == ["docs"] * 2
 
 
-def test_a_hint_during_a_scan_brings_another(world, worker):
+def in_the_middle(world, worker):
+    """Let a scan be at work that a hint brought."""
     for number in range(2_100):
         world.write(f"many/{number:04}.md", f"# {number}\n\nText {number}.")
     worker.pipeline.hint("docs")
     worker.pipeline.turn()
     assert worker.pipeline.scanning == "docs"
+
+
+def test_a_hint_during_a_scan_brings_another(world, worker):
+    in_the_middle(world, worker)
     worker.pipeline.hint("docs")
     worker.until_idle()
     assert worker.begun == ["docs"] * 3
 
 
 def test_a_scan_that_a_pause_breaks_off_is_made_after_it(world, worker):
-    for number in range(2_100):
-        world.write(f"many/{number:04}.md", f"# {number}\n\nText {number}.")
-    worker.pipeline.hint("docs")
-    worker.pipeline.turn()
-    assert worker.pipeline.scanning == "docs"
+    in_the_middle(world, worker)
     perform(worker.context, "pause", {"source": "docs"}, "anna")
     worker.until_idle()
     assert worker.pipeline.scanning is None

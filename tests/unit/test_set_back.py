@@ -198,24 +198,25 @@ def build_and_abandon(small):
         perform(context, "reprofile", {"do": "abandon"}, "me")
 
 
-def test_a_job_of_the_present_profile_is_claimed_while_another_is_built(small):
-    """Seen: the job was left alone, the build was abandoned, and its texts were paid once more."""
+def sent_and_forgotten(small):
+    """A job that has ended since, and a state that does not know it."""
     small.run()
     keep(small)
     send(small)
     put_back(small, whole=False)
     small.clock.advance(20 * 3600.0)
+
+
+def test_a_job_of_the_present_profile_is_claimed_while_another_is_built(small):
+    """Seen: the job was left alone, the build was abandoned, and its texts were paid once more."""
+    sent_and_forgotten(small)
     build_and_abandon(small)
     paid_once(small, "a.md", "b.md")
 
 
 def test_a_job_of_which_nothing_tells_the_profile_is_not_claimed_for_a_build(small):
     """Its vectors are too short for the new table, and its texts were missing in the present one for good."""
-    small.run()
-    keep(small)
-    send(small)
-    put_back(small, whole=False)
-    small.clock.advance(20 * 3600.0)
+    sent_and_forgotten(small)
     small.sim.files.delete(small.sim.jobs.all(small.sim.now_us())[-1]["input_file_id"])
     build_and_abandon(small)
     small.run()

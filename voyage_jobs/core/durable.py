@@ -117,10 +117,15 @@ def remove(path: Path) -> None:
         os.unlink(path)
 
 
-def free_bytes(folder: Path) -> int | None:
-    """The room on the disk of a folder for an ordinary user; None where that cannot be told."""
+def free_bytes(folder: Path) -> int:
+    """The room on the disk of a folder for an ordinary user. Raises OSError."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def known_free_bytes(folder: Path) -> int | None:
+    """The same; None where that cannot be told."""
     try:
-        found = os.statvfs(folder)
+        return free_bytes(folder)
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize

@@ -439,7 +439,7 @@ def gather(settings: Settings, clock: Clock) -> Facts:
 def _circuits(base: Moment) -> Mapping[str, Circuit]:
     """The open ones, and that of a disk on which not even that can be noted."""
     disk, folder = base.settings.disk, base.settings.data_dir
-    free = durable.free_bytes(folder)
+    free = durable.known_free_bytes(folder)
     if circuit_store.DISK in base.circuits or free is None or free >= min(_NOTHING, disk.min_free_bytes):
         return base.circuits
     message, hint = f"{room(free)} are free under {folder}.", "Free some space; work resumes by itself."

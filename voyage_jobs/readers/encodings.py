@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+from collections.abc import Sequence
 
 AUTO = "auto"
 _SAMPLE_BYTES = 1 << 18
@@ -82,17 +83,23 @@ def utf16_without_mark(data: bytes) -> str | None:
 
 def guessed(data: bytes) -> str | None:
     """The text by the likeliest encoding in which all of it can be read; None if there is none."""
-    return next(filter(None, (_text(data, name) for name in _likely(data))), None)
+    return _first_text(data, _likely(data))
 
 
 def guessed_of_part(data: bytes) -> str | None:
     """The likeliest encoding of a file of which this is a part: of those that say the same in it, the commonest."""
-    text = guessed(data)
-    same = (name for name in (*_COMMON, *_likely(data)) if _text(data, name) == text)
+    likely = _likely(data)
+    text = _first_text(data, likely)
+    same = (name for name in (*_COMMON, *likely) if text_in(data, name) == text)
     return None if text is None else next(same)
 
 
-def _text(data: bytes, encoding: str) -> str | None:
+def _first_text(data: bytes, encodings: Sequence[str]) -> str | None:
+    return next(filter(None, (text_in(data, name) for name in encodings)), None)
+
+
+def text_in(data: bytes, encoding: str) -> str | None:
+    """The text in this encoding; None where it is not in it."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:

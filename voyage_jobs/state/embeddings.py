@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
-    delete,
     exists,
     func,
     or_,
@@ -21,7 +20,7 @@ from sqlalchemy import (
 
 from voyage_jobs.core.states import Embedding
 from voyage_jobs.core.usage import MOST_LINE_TOKENS
-from voyage_jobs.state import batches, moves
+from voyage_jobs.state import batches, moves, segment_rows
 from voyage_jobs.state.backlog import OTHER, REQUEST, WantedEmbedding, is_first
 from voyage_jobs.state.batch_lines import Settled, add_lines, note_outcomes
 from voyage_jobs.state.dialect import least
@@ -44,7 +43,6 @@ from voyage_jobs.state.schema import (
     embeddings,
     is_in,
     lines,
-    segments,
     texts,
     versions,
 )
@@ -362,7 +360,7 @@ def unhold(tx: Tx, where: ColumnElement[bool]) -> int:
 def lose_segment(tx: Tx, pack_id: int, cause: str) -> int:
     """Everything a damaged segment held is wanted again. It leaves the record: if it comes back, it is taken in."""
     lost = unhold(tx, embeddings.c.pack_id == pack_id)
-    tx.connection.execute(delete(segments).where(segments.c.id == pack_id))
+    segment_rows.forget(tx, pack_id)
     if lost:
         moves.record(tx, "embedding", 0, Embedding.HELD, Embedding.WANTED, f"{lost}: {cause}")
     return lost

@@ -179,11 +179,18 @@ def rows(
 _PRESENT = select(documents.c.id).where(
     documents.c.folder_id == bindparam("file"), is_in(documents, states.Document.PRESENT)
 )
+# Purpose: how many they are.
+_COUNT_PRESENT = _PRESENT.with_only_columns(func.count())
 
 
 def present(connection: Connection, file_id: int) -> array[int]:
     """The documents of a file that are present: 8 bytes for each."""
     return array("q", (row for (row,) in plain(connection, _PRESENT, {"file": file_id})))
+
+
+def count_present(connection: Connection, file_id: int) -> int:
+    """How many documents of a file are present."""
+    return int(connection.execute(_COUNT_PRESENT, {"file": file_id}).scalar_one())
 
 
 def bounds(connection: Connection, file_id: int) -> tuple[int, int]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from voyage_jobs.state.schema import (
-    segments,
-)
+from voyage_jobs.state.schema import segments
 from voyage_jobs.state.statements import new_id
 from voyage_jobs.state.store import Tx
 
@@ -20,6 +18,11 @@ def has_segment(connection: Connection, profile_id: int, batch_id: int | None = 
     if batch_id is not None:
         where &= segments.c.batch_id == batch_id
     return connection.execute(select(segments.c.id).where(where).limit(1)).first() is not None
+
+
+def forget(tx: Tx, segment_id: int) -> None:
+    """It is off the record: a file of its name is one that nobody knows."""
+    tx.connection.execute(delete(segments).where(segments.c.id == segment_id))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from voyage_jobs.core.clock import Clock, now_us
-from voyage_jobs.core.durable import no_room_is_one_error
+from voyage_jobs.core.durable import free_bytes, no_room_is_one_error
 from voyage_jobs.core.plural import room
 from voyage_jobs.errors import DiskFullError
 from voyage_jobs.state import migrate
@@ -123,8 +123,7 @@ def _demand_room(state: Path, folder: Path) -> None:
     for path in (state, Path(f"{state}-wal")):
         with contextlib.suppress(FileNotFoundError):  # the log comes and goes
             size += path.stat().st_size
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
+    free = free_bytes(folder)
     if free < size:
         raise DiskFullError(
             f"{folder} has {room(free)} free; a copy of the state takes {room(size)} there.",

@@ -15,6 +15,7 @@ from voyage_jobs.config.profile import profile_of
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
 from voyage_jobs.core.clock import Clock
+from voyage_jobs.core.durable import free_bytes
 from voyage_jobs.core.generation import Stamp
 from voyage_jobs.core.observe import NOBODY, Observer
 from voyage_jobs.core.pace import Pace
@@ -184,8 +185,7 @@ class Context:
         """Room left on the data folder's disk for an ordinary user."""
         if self.free_bytes is not None:
             return self.free_bytes()
-        found = os.statvfs(self.settings.data_dir)
-        return found.f_bavail * found.f_frsize
+        return free_bytes(self.settings.data_dir)
 
     def input_path(self, ref: str) -> Path:
         """The spooled input file of a batch."""

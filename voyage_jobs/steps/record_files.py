@@ -235,7 +235,7 @@ class RecordFiles:
     def _has_no_other_rows(self, was: RecordFile) -> bool:
         """Whether nothing is on record of a reading that broke off: the file may have become what it was before it."""
         with self._context.store.read() as connection:
-            return len(record_files.present(connection, was.id)) == was.records
+            return record_files.count_present(connection, was.id) == was.records
 
     def _line_end(self, was: RecordFile, there: bool) -> str | None:
         """What to note of the line end behind the last row. That it went is kept until it is back, or confirmed: a file
@@ -412,7 +412,7 @@ class RecordFiles:
         latest = {each.id: each for key, each in self._known.items() if key in self._there}
         latest.update((each.id, each) for each in (*self._shortened, *self.done))
         return sum(
-            len(record_files.present(connection, each.id)) - (each.records if each.reason == FROZEN else 0)
+            record_files.count_present(connection, each.id) - (each.records if each.reason == FROZEN else 0)
             for each in latest.values()
             if each.reason is not None
         )

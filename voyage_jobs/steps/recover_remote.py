@@ -12,7 +12,7 @@ here, which is known once every source has been scanned.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,11 @@ def adopt_jobs(context: Context, *, strangers: bool = False) -> FoundJobs:
             _take_on_known(context, batch, jobs[0])
             _taken(context, claimed, ref, batch, jobs[1:])
     _give_back_outdated(context)
+    makers = _makers(context) if unknown else []
     for ref in sorted(
         unknown, key=lambda each: found[each][0].created_at_us or 0
     ):  # what is asked again came later
-        taken = _take_on_unknown(context, ref, found[ref][0], strangers=strangers)
+        taken = _take_on_unknown(context, ref, found[ref][0], makers, strangers=strangers)
         if isinstance(taken, BatchRow):
             _taken(context, claimed, ref, taken, found[ref][1:])
         elif isinstance(taken, str):
@@ -223,7 +224,7 @@ def _take_on_known(context: Context, batch: BatchRow, remote: RemoteBatch) -> No
 
 
 def _take_on_unknown(
-    context: Context, ref: str, remote: RemoteBatch, *, strangers: bool
+    context: Context, ref: str, remote: RemoteBatch, makers: Sequence[Active], *, strangers: bool
 ) -> BatchRow | str | list[BatchRow]:
     """Learn what a job was asked for and make a batch of it.
 
@@ -235,7 +236,7 @@ def _take_on_unknown(
         return "it failed validation: nothing ran"
     if not ours and not strangers and not _was_here(context, maker):
         return OF_ANOTHER
-    asked = _asked_of(context, ref, remote)
+    asked = _asked_of(context, ref, remote, makers)
     if asked is None:
         return "it was made under other settings"
     by, lines = asked
@@ -301,13 +302,15 @@ def _facts(context: Context, remote: RemoteBatch, now: int) -> dict[str, object]
 # --- learning what a job was asked for ---
 
 
-def _asked_of(context: Context, ref: str, remote: RemoteBatch) -> tuple[Active, list[JobLine]] | None:
+def _asked_of(
+    context: Context, ref: str, remote: RemoteBatch, makers: Sequence[Active]
+) -> tuple[Active, list[JobLine]] | None:
     """What a job was made by, and its lines, each key once; no lines if no file tells; None if its keys are those of no
     profile that is known here."""
     if remote.input_file_id is not None:
         with _fetched(context, ref, "input", remote.input_file_id) as path:
             if path is not None:
-                return _from_input(context, path)
+                return _from_input(context, path, makers)
     lines: dict[bytes, JobLine] = {}
     for kind, file_id in (("output", remote.output_file_id), ("error", remote.error_file_id)):
         if file_id is not None:
@@ -316,7 +319,7 @@ def _asked_of(context: Context, ref: str, remote: RemoteBatch) -> tuple[Active, 
                     lines.setdefault(line.key, line)
     with context.store.read() as connection:
         known = claims.profiles_of(connection, list(lines))
-    by = next((each for each in _makers(context) if each.profile_id in known), None)
+    by = next((each for each in makers if each.profile_id in known), None)
     if by is None and lines and context.build is not None:
         return None  # nobody can tell for which of the two tables it was
     return by or context.active, list(lines.values())
@@ -354,10 +357,11 @@ def _fetched(context: Context, ref: str, kind: str, file_id: str) -> Iterator[Pa
         remove(path)
 
 
-def _from_input(context: Context, path: Path) -> tuple[Active, list[JobLine]] | None:
+def _from_input(
+    context: Context, path: Path, makers: Sequence[Active]
+) -> tuple[Active, list[JobLine]] | None:
     """The input file has the texts themselves: that a key is theirs, under which profile, can be seen."""
     lines: dict[bytes, JobLine] = {}
-    makers = _makers(context)
     with open(path, "rb") as file:
         for raw in file:
             asked = context.vendor.asked_in(raw)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.config.source_sections import SourceSettings
+from voyage_jobs.core.durable import free_bytes
 from voyage_jobs.core.plural import room
 from voyage_jobs.diagnosis.source_conditions import when_frozen
 from voyage_jobs.errors import DiskFullError, StateError
@@ -35,8 +36,7 @@ def check_surroundings(settings: Settings) -> Iterator[Check]:
 
 def _disk(settings: Settings) -> Check:
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
-    found = os.statvfs(folder)
-    free, needed = found.f_bavail * found.f_frsize, settings.disk.min_free_bytes + disk.of_batch(settings)
+    free, needed = free_bytes(folder), settings.disk.min_free_bytes + disk.of_batch(settings)
     why = f"{room(free)} are free under {folder}"
     if free >= needed:
         return good("disk", why)

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
-from voyage_jobs.readers.encodings import AUTO, guessed_of_part, utf16_without_mark
+from voyage_jobs.readers.encodings import AUTO, guessed_of_part, text_in, utf16_without_mark
 from voyage_jobs.readers.reader import Refusal, Refused
 from voyage_jobs.records.recipe import Recipe
 from voyage_jobs.records.rows import MAX_RECORD_BYTES, Fault, Lack, Row
@@ -150,20 +150,12 @@ def _guessed(sample: bytes) -> str:
     stand side by side, in some words alone: too few to tell it from others. Else what the sample seems to be."""
     whole = sample if len(sample) < _SAMPLE_BYTES else sample[: sample.rfind(b"\n") + 1]
     lines = [line for line in whole.split(b"\n") if not line.isascii()]
-    if 2 * sum(_is_in("utf-8", line) for line in lines) >= len(lines):
+    if 2 * sum(text_in(line, "utf-8") is not None for line in lines) >= len(lines):
         return "utf-8-sig"
     side_by_side = sum(map(len, _RUNS.findall(whole)))
-    if 2 * side_by_side < len(_NOT_ASCII.findall(whole)) and _is_in("cp1252", whole):
+    if 2 * side_by_side < len(_NOT_ASCII.findall(whole)) and text_in(whole, "cp1252") is not None:
         return "cp1252"
     return guessed_of_part(whole) or "utf-8-sig"
-
-
-def _is_in(encoding: str, data: bytes) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def ends_with_line(file: BinaryIO) -> bool:

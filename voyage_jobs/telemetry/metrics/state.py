@@ -13,7 +13,7 @@ from typing import Any
 
 from voyage_jobs.config.settings import Settings
 from voyage_jobs.core.clock import US, Clock
-from voyage_jobs.core.durable import free_bytes
+from voyage_jobs.core.durable import known_free_bytes
 from voyage_jobs.core.states import Attempt, Batch
 from voyage_jobs.diagnosis.blocker import Blocker
 from voyage_jobs.diagnosis.snapshot import Facts
@@ -92,7 +92,7 @@ class StateCollector:
         yield "disk_used_bytes", {"part": "vectors"}, counted.segment_bytes
         yield "disk_used_bytes", {"part": "spool"}, _files_in(paths.spool)
         yield "disk_used_bytes", {"part": "table"}, None if table is None else table.bytes
-        yield "disk_free_bytes", {}, free_bytes(settings.data_dir)
+        yield "disk_free_bytes", {}, known_free_bytes(settings.data_dir)
         yield "disk_reserve_bytes", {}, settings.disk.min_free_bytes
 
 
